@@ -1,0 +1,81 @@
+# `make quickstart` and `make test` do all the set-up: each makes its own virtual environment and needs Python >= 3.10 only.
+# Both can be run again; they install anew when pyproject.toml has changed.
+
+PYTHON ?= python3
+VENV := .venv
+V100_VENV := .venv-v100
+# The tests run in so many processes, one thread each.
+JOBS ?= 2
+PYTEST_FLAGS ?=
+
+BIN := $(VENV)/bin
+RUN_STAMP := $(VENV)/.installed
+TEST_STAMP := $(VENV)/.installed-for-tests
+V100_STAMP := $(V100_VENV)/.installed-for-tests
+# The reference of the conformance tests. Its pins exclude a current stack, and the tests read two of its files only.
+LAVIS := salesforce-lavis==1.0.2
+PYTEST := -m pytest -q -n $(JOBS) --dist loadfile $(PYTEST_FLAGS)
+
+.PHONY: help quickstart test test-v100-stack install lint format clean
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make quickstart        install, then both fine-tuning steps on the embedded default (minutes)"
+	@echo "make test              install, then every check and test"
+	@echo "make test-v100-stack   the fast tests on the last torch with kernels for V100s"
+	@echo "make lint | format     the checks alone | tidy the code"
+	@echo "make clean             remove both environments and what tools left behind"
+
+quickstart: $(RUN_STAMP)
+	$(BIN)/skingpt4 quickstart
+
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST)
+
+test-v100-stack: $(V100_STAMP)
+	OMP_NUM_THREADS=1 $(V100_VENV)/bin/python $(PYTEST) -m "not slow"
+
+install: $(TEST_STAMP)
+
+lint: $(TEST_STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(TEST_STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) $(V100_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find skingpt4 tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment that was left half made is made again.
+define make_venv
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	{ echo "$(PYTHON) is missing or older than 3.10; name another: make PYTHON=python3.12 ..." >&2; exit 1; }
+@$(1)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(1) || \
+	{ echo "No virtual environment could be made. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+endef
+
+$(RUN_STAMP): pyproject.toml
+	@echo "Installing into $(VENV): about 6 GB, several minutes the first time."
+	$(call make_venv,$(VENV))
+	$(BIN)/python -m pip install --editable .
+	@touch $@
+
+$(TEST_STAMP): pyproject.toml
+	@echo "Installing into $(VENV): about 6 GB, several minutes the first time."
+	$(call make_venv,$(VENV))
+	$(BIN)/python -m pip install --editable '.[test]'
+	$(BIN)/python -m pip install --no-deps '$(LAVIS)'
+	@touch $@ $(RUN_STAMP)
+
+$(V100_STAMP): pyproject.toml
+	@echo "Installing into $(V100_VENV): about 8 GB, several minutes the first time."
+	$(call make_venv,$(V100_VENV))
+	$(V100_VENV)/bin/python -m pip install --editable '.[v100,test]'
+	$(V100_VENV)/bin/python -m pip install --no-deps '$(LAVIS)'
+	@touch $@

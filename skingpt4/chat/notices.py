@@ -1,0 +1,20 @@
+"""What is said beside every answer, in the terminal and on the page."""
+
+from __future__ import annotations
+
+from skingpt4.config import Settings
+from skingpt4.vocabulary import EMBEDDED_NOTICE, NOT_A_DIAGNOSIS
+
+NO_ANSWER = "(no answer)"  # shown where the model ended its answer at once
+
+
+def notices(settings: Settings) -> list[str]:
+    """The disclaimer; for the small model of the package also what it was trained on."""
+    embedded = settings.model.llama_model.startswith("embedded/")
+    return [NOT_A_DIAGNOSIS, EMBEDDED_NOTICE] if embedded else [NOT_A_DIAGNOSIS]
+
+
+def forgotten(turns: int) -> str:
+    """Says that so many of the oldest questions no longer fit into what the model can read at once."""
+    which = "question was" if turns == 1 else f"{turns} questions were"
+    return f"(The conversation grew long: the oldest {which} forgotten. The picture stays.)"

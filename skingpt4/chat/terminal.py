@@ -1,0 +1,131 @@
+"""The conversation in a terminal: `skingpt4 chat --image FILE`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from skingpt4.chat.conversation import Chat, Conversation
+from skingpt4.chat.notices import NO_ANSWER, forgotten, notices
+from skingpt4.config import Settings
+from skingpt4.engines.sampling import Sampling
+from skingpt4.errors import ImageError, SkinGPTError
+from skingpt4.images import open_image
+from skingpt4.weights.build import build_model
+
+HELP = "Commands: /image FILE (another picture), /restart (forget the talk), /help, /quit. Ctrl-C stops an answer."
+PROMPT = "You: "
+
+
+def run(
+    settings: Settings,
+    image: str | None,
+    question: str | Sequence[str] | None = None,
+    sampling: Sampling | None = None,
+) -> int:
+    """Talk about a picture until the user leaves; returns the exit code.
+
+    question: one or several to ask one after the other; then only their answers are printed, the notices to stderr.
+    Raises `SkinGPTError` for what the user can mend before the first question; later ones are told in the talk.
+    """
+    questions = [question] if isinstance(question, str) else list(question or ())
+    _print_any_character()
+    if image is None and questions:
+        raise ImageError("There is no picture to ask about; give one with --image FILE.")
+    if image is not None:
+        open_image(image)  # a wrong file is told before minutes of loading
+    talk = Talk(Chat(*build_model(settings)), image, sampling or Sampling())
+    if questions:
+        return talk.answer_all(questions, notices(settings))
+    return talk.converse(notices(settings))
+
+
+class Talk:
+    """One user in front of a terminal. image: the picture's file; None until the user gives one."""
+
+    def __init__(self, chat: Chat, image: str | None, sampling: Sampling):
+        self._chat = chat
+        self._sampling = sampling
+        self._image = image
+        self._conversation: Conversation | None = chat.start(image) if image is not None else None
+
+    def answer_all(self, questions: Sequence[str], said_first: Iterable[str]) -> int:
+        """Print the answers, one paragraph each."""
+        for line in said_first:
+            print(line, file=sys.stderr)
+        for question in questions:
+            self._answer(question)
+        return 0
+
+    def converse(self, said_first: Iterable[str]) -> int:
+        """Read questions and commands until /quit or the end of input."""
+        print("\n".join([*said_first, HELP]))
+        if self._image is None:
+            print("First give a picture: /image FILE")
+        while True:
+            try:
+                line = input(PROMPT).strip()
+            except EOFError:
+                print()
+                return 0
+            except KeyboardInterrupt:
+                print("\n(/quit leaves.)")
+                continue
+            if line == "/quit":
+                return 0
+            try:
+                self._do(line)
+            except SkinGPTError as error:
+                print(error)
+
+    def _do(self, line: str) -> None:
+        command, _, rest = line.partition(" ")
+        if command == "/image":
+            self._show(rest.strip().strip("'\""))
+        elif command == "/restart":
+            self._show(self._image or "")
+        elif command.startswith("/"):
+            print(HELP if command == "/help" else f"{command} is no command. {HELP}")
+        elif line:
+            try:
+                self._answer(line, "SkinGPT-4: ")
+            except KeyboardInterrupt:
+                print(" (stopped)")
+
+    def _show(self, image: str) -> None:
+        """A new conversation about this picture; the old one goes on where the file is no picture."""
+        if not image:
+            raise ImageError("Give the picture's file: /image FILE")
+        self._conversation = self._chat.start(str(Path(image).expanduser()))
+        self._image = image
+        print(f"A new conversation about {image}.")
+
+    def _answer(self, question: str, speaker: str = "") -> None:
+        """Print one answer as it is made. Closed by Ctrl-C, the conversation keeps what was said."""
+        conversation = self._conversation
+        if conversation is None:
+            raise ImageError("Give a picture first: /image FILE")
+        dropped = conversation.dropped_turns
+        print(speaker, end="", flush=True)
+        said = False
+        with closing(conversation.stream(question, self._sampling)) as stream:
+            for piece in stream:
+                print(printable(piece), end="", flush=True)
+                said = True
+        print("" if said else NO_ANSWER)
+        if conversation.dropped_turns > dropped:
+            print(forgotten(conversation.dropped_turns - dropped), file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Text without control characters, which a terminal would obey; line ends and tabs stay."""
+    return "".join(character for character in text if character.isprintable() or character in "\n\t")
+
+
+def _print_any_character() -> None:
+    """Where the terminal's encoding lacks a character, print a replacement instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")

@@ -1,0 +1,234 @@
+"""The command line: parse, load, call. Every command imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from skingpt4.errors import SkinGPTError
+
+if TYPE_CHECKING:
+    from skingpt4.config import Settings
+    from skingpt4.engines.sampling import Sampling
+
+EXIT_USER_ERROR = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. An error that the user can mend is one message on stderr and exit code
+    2.
+    """
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except SkinGPTError as error:
+        print(f"skingpt4: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("\nskingpt4: stopped.", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    from skingpt4 import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="skingpt4", description="Interactive dermatology with a visual language model. Not a doctor."
+    )
+    parser.add_argument("--version", action="version", version=f"skingpt4 {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_quickstart(
+        commands.add_parser("quickstart", help="the main job on the small model of this package: train, compare, show")
+    )
+    _add_train(commands.add_parser("train", help="run the fine-tuning steps of a YAML file"))
+    _add_chat(commands.add_parser("chat", help="a conversation about a photograph, in the terminal"))
+    _add_demo(commands.add_parser("demo", help="the local web page"))
+    _add_data(commands.add_parser("data", help="prepare training data"))
+    _add_evaluate(
+        commands.add_parser(
+            "evaluate", help="ask a model about every photograph of a table and count what it gets right"
+        )
+    )
+    _add_verify(commands.add_parser("verify", help="compare with the original's numbers in a reference directory"))
+    return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser, required: bool = False) -> None:
+    what = (
+        "a YAML file"
+        if required
+        else "a YAML file, or a checkpoint's folder; without it the small model of this package"
+    )
+    parser.add_argument("--cfg-path", metavar="FILE", required=required, help=what)
+    parser.add_argument(
+        "--options",
+        nargs="*",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings laid over the file, e.g. run.init_lr=1e-3",
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--device", help="auto, cpu, cuda or cuda:N")
+    where.add_argument("--gpu-id", type=int, metavar="N", help="the GPU to use, counted from 0; as --device cuda:N")
+
+
+def _options(arguments: argparse.Namespace) -> list[str]:
+    device = arguments.device or (f"cuda:{arguments.gpu_id}" if arguments.gpu_id is not None else None)
+    return [*arguments.options, *([f"run.device={device}"] if device else [])]
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    from skingpt4.weights.build import settings_of
+
+    return settings_of(arguments.cfg_path, _options(arguments))
+
+
+def _add_sampling(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--temperature", type=float, default=0.0, help="0 = always the likeliest word (default)")
+    parser.add_argument("--top-p", type=float, default=1.0)
+    parser.add_argument("--max-new-tokens", type=int, default=300)
+    parser.add_argument("--repetition-penalty", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=0, help="makes a temperature above 0 repeatable")
+
+
+def _sampling(arguments: argparse.Namespace) -> Sampling:
+    from skingpt4.engines.sampling import Sampling
+
+    return Sampling(
+        arguments.max_new_tokens,
+        arguments.temperature,
+        arguments.top_p,
+        arguments.repetition_penalty,
+        arguments.seed,
+    )
+
+
+def _add_quickstart(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, default=Path("quickstart"), help="the folder to fill (default: quickstart)")
+    parser.add_argument("--force", action="store_true", help="replace what an earlier quickstart left there")
+
+    def run(arguments: argparse.Namespace) -> int:
+        from skingpt4.tiny.quickstart import quickstart
+
+        return quickstart(arguments.out, arguments.force)
+
+    parser.set_defaults(run=run)
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    _add_settings(parser, required=True)
+    parser.add_argument("--resume", action="store_true", help="go on where the run in run.output_dir stands")
+
+    def run(arguments: argparse.Namespace) -> int:
+        from skingpt4.config import load_settings
+        from skingpt4.training.runner import train
+
+        folder = train(load_settings(arguments.cfg_path, _options(arguments)), arguments.resume)
+        print(f"Done. Talk to it:\n  skingpt4 chat --cfg-path {folder} --image PHOTO")
+        return 0
+
+    parser.set_defaults(run=run)
+
+
+def _add_chat(parser: argparse.ArgumentParser) -> None:
+    _add_settings(parser)
+    _add_sampling(parser)
+    parser.add_argument("--image", help="a photograph; without it the conversation asks for one")
+    parser.add_argument("--question", action="append", help="ask this and end; may be given several times")
+
+    def run(arguments: argparse.Namespace) -> int:
+        from skingpt4.chat import terminal
+
+        return terminal.run(_settings(arguments), arguments.image, arguments.question, _sampling(arguments))
+
+    parser.set_defaults(run=run)
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    _add_settings(parser)
+    parser.add_argument("--port", type=int, help="default: the first free one from 7860 on")
+
+    def run(arguments: argparse.Namespace) -> int:
+        from skingpt4.demo.page import launch
+
+        return launch(_settings(arguments), arguments.port)
+
+    parser.set_defaults(run=run)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(title="kinds", metavar="KIND", required=True)
+    isic = kinds.add_parser("isic", help="ISIC metadata and photographs -> train.jsonl and test.jsonl")
+    isic.add_argument("--metadata", type=Path, required=True, help="CSV with image and diagnosis")
+    isic.add_argument("--images", type=Path, required=True, help="the folder of the photographs")
+    isic.add_argument("--out", type=Path, required=True)
+    isic.add_argument("--test-count", type=int, default=30)
+    isic.add_argument("--seed", type=int, default=0)
+    isic.set_defaults(run=_run_isic)
+    drawn = kinds.add_parser(
+        "stand-ins", help="SKINCON annotations -> one drawn photograph per row, under the row's file name"
+    )
+    drawn.add_argument("--annotations", type=Path, required=True, help="a SKINCON CSV file")
+    drawn.add_argument("--out", type=Path, required=True, help="the folder for the drawn photographs")
+    drawn.add_argument("--seed", type=int, default=0)
+    drawn.set_defaults(run=_run_stand_ins)
+
+
+def _run_isic(arguments: argparse.Namespace) -> int:
+    from skingpt4.data.isic import prepare_isic
+
+    written = prepare_isic(arguments.metadata, arguments.images, arguments.out, arguments.test_count, arguments.seed)
+    print(f"Wrote {', '.join(str(path) for path in written)}.")
+    return 0
+
+
+def _run_stand_ins(arguments: argparse.Namespace) -> int:
+    from skingpt4.tiny.dataset import draw_skincon_stand_ins
+
+    print(draw_skincon_stand_ins(arguments.annotations, arguments.out, arguments.seed))
+    return 0
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    _add_settings(parser)
+    parser.add_argument(
+        "--table", type=Path, required=True, help="CSV or JSONL with image, disease and, where known, concepts"
+    )
+    parser.add_argument("--images", default="", help="the folder of the photographs; default: beside the table")
+    parser.add_argument("--out", type=Path, help="write every answer to this JSONL file")
+
+    def run(arguments: argparse.Namespace) -> int:
+        from skingpt4.evaluation.answers import evaluate_table
+
+        print(evaluate_table(_settings(arguments), arguments.table, arguments.images, arguments.out))
+        return 0
+
+    parser.set_defaults(run=run)
+
+
+def _add_verify(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "directory", type=Path, help="a folder with expected.json, expected.safetensors and small checkpoints"
+    )
+
+    def run(arguments: argparse.Namespace) -> int:
+        from skingpt4.verify import verify
+
+        failed = 0
+        print(f"{'stage':44} {'difference':>12} {'limit':>8}")
+        for check in verify(arguments.directory):
+            limit = f"{check.limit:.0e}" if check.limit else "exact"
+            print(
+                f"{check.stage:44} {check.difference:12.2e} {limit:>8}  {'ok' if check.passed else 'FAILED'}",
+                flush=True,
+            )
+            failed += not check.passed
+        print("All stages agree with the original." if not failed else f"{failed} stage(s) differ from the original.")
+        return 1 if failed else 0
+
+    parser.set_defaults(run=run)

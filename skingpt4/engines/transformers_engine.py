@@ -1,0 +1,152 @@
+"""The default engine: a `transformers` decoder in this process, its keys and values kept between turns.
+
+The seam (docs: design, "Rooms"): segments of token ids and of image tokens go in, in order; tokens come out, one by
+one. Chat, reports and evaluation know no more of the decoder than this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel
+from transformers.generation import (
+    LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from skingpt4.engines.sampling import Sampling
+
+Segment = list[int] | Tensor  # token ids, or image tokens float[Q, D]
+
+
+class TransformersEngine:
+    """Owns the decoder; gives one `DecoderState` per conversation. end_ids: tokens that end an answer."""
+
+    def __init__(self, decoder: PreTrainedModel, end_ids: Sequence[int]):
+        self.decoder = decoder
+        self.end_ids = frozenset(end_ids)
+
+    @property
+    def context_tokens(self) -> int:
+        """How many positions the decoder was made for."""
+        return int(getattr(self.decoder.config, "max_position_embeddings", 2048))
+
+    def start(self) -> DecoderState:
+        """The memory of a new conversation."""
+        return DecoderState(self)
+
+
+class DecoderState:
+    """The decoder's memory of one conversation: what it has read, with keys and values.
+
+    Reading a prompt that begins as the last one did costs its new part only. Not for two threads at once; two states of
+    one engine are independent.
+    """
+
+    def __init__(self, engine: TransformersEngine):
+        self._engine = engine
+        self._cache = DynamicCache(config=engine.decoder.config)
+        self._read: list[object] = []  # per position: a token id, or (image tokens, row) by identity
+        self._images: list[Tensor] = []  # keeps those tensors alive, so that their identity stays theirs
+
+    @torch.inference_mode()
+    def read(self, segments: Sequence[Segment]) -> Tensor:
+        """Read a whole prompt; returns the next token's logits, float32[V]."""
+        positions = [key for segment in segments for key in _keys(segment)]
+        if self._cache.get_seq_length() != len(self._read):  # a step was broken off (Ctrl-C, out of memory)
+            self._start_over()
+        shared = 0
+        while shared < min(len(positions) - 1, len(self._read)) and positions[shared] == self._read[shared]:
+            shared += 1
+        self._forget(shared)
+        embeddings = self._embed(segments)[len(self._read) :]
+        logits = self._step(embeddings.unsqueeze(0))
+        self._read = positions
+        self._images = [segment for segment in segments if isinstance(segment, Tensor)]
+        return logits
+
+    def generate(self, segments: Sequence[Segment], sampling: Sampling) -> Iterator[int]:
+        """Read a prompt and yield the answer's tokens as they come, the ending token left out."""
+        logits = self.read(segments)
+        processors = _processors(sampling)
+        generator = torch.Generator(device=logits.device).manual_seed(sampling.seed)
+        new: list[int] = []
+        for count in range(sampling.max_new_tokens):
+            token = self._pick(logits, new, processors, sampling, generator)
+            if token in self._engine.end_ids:
+                return
+            yield token
+            new.append(token)
+            if count + 1 < sampling.max_new_tokens:
+                logits = self._append(token)
+
+    @torch.inference_mode()
+    def _append(self, token: int) -> Tensor:
+        embedding = self._engine.decoder.get_input_embeddings()
+        logits = self._step(embedding(torch.tensor([[token]], device=embedding.weight.device)))
+        self._read.append(token)
+        return logits
+
+    @staticmethod
+    @torch.inference_mode()
+    def _pick(
+        logits: Tensor, new: list[int], processors: LogitsProcessorList, sampling: Sampling, generator: torch.Generator
+    ) -> int:
+        scores = logits.unsqueeze(0)
+        if processors:
+            scores = processors(torch.tensor([new], dtype=torch.long, device=logits.device), scores.clone())
+        if sampling.temperature == 0:
+            return int(scores.argmax())
+        return int(torch.multinomial(scores.softmax(dim=-1), 1, generator=generator))
+
+    def _step(self, embeddings: Tensor) -> Tensor:
+        output = self._engine.decoder(
+            inputs_embeds=embeddings, past_key_values=self._cache, use_cache=True, logits_to_keep=1
+        )
+        return output.logits[0, -1].float()
+
+    def _start_over(self) -> None:
+        self._cache = DynamicCache(config=self._engine.decoder.config)
+        self._read, self._images = [], []
+
+    def _forget(self, keep: int) -> None:
+        if keep == len(self._read):
+            return
+        try:
+            self._cache.crop(keep - len(self._read))  # negative: so many positions from the end
+        except (RuntimeError, ValueError):  # a sliding window has let go of what lies before: read everything again
+            self._start_over()
+            return
+        self._read = self._read[:keep]
+
+    def _embed(self, segments: Sequence[Segment]) -> Tensor:
+        embedding = self._engine.decoder.get_input_embeddings()
+        device, dtype = embedding.weight.device, embedding.weight.dtype
+        parts = [
+            segment.to(device, dtype)
+            if isinstance(segment, Tensor)
+            else embedding(torch.tensor(segment, dtype=torch.long, device=device))
+            for segment in segments
+        ]
+        return torch.cat(parts)
+
+
+def _keys(segment: Segment) -> list[object]:
+    if isinstance(segment, Tensor):
+        return [(id(segment), row) for row in range(len(segment))]
+    return list(segment)
+
+
+def _processors(sampling: Sampling) -> LogitsProcessorList:
+    processors = LogitsProcessorList()
+    if sampling.repetition_penalty != 1:
+        processors.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
+    if sampling.temperature not in (0, 1):
+        processors.append(TemperatureLogitsWarper(sampling.temperature))
+    if sampling.temperature > 0 and sampling.top_p < 1:
+        processors.append(TopPLogitsWarper(sampling.top_p))
+    return processors

@@ -1,0 +1,1 @@
+"""Modules that take modules and numbers."""

@@ -1,0 +1,220 @@
+"""The one renderer of prompts: training, chat, evaluation and demo all take their text, ids, loss mask and image slots
+from here.
+
+A conversation is a list of `Turn`s. A `Template` says which words stand around them. Text between two photographs is
+one segment, encoded on its own (so each segment gets SentencePiece's prefix space), and `<s>` stands before the first
+segment only: that is how MiniGPT-4 built its inputs, in training (`mini_gpt4.py`) and in chat (`conversation.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from skingpt4.errors import SettingsError
+from skingpt4.tokenizer import Tokenizer
+
+IMAGE_OPEN, IMAGE_CLOSE = "<Img>", "</Img>"
+IMAGE_SLOT = -1  # stands in a list of ids where one image token (one query vector) goes
+
+_IMAGE_SYSTEM = (
+    f"Give the following image: {IMAGE_OPEN}ImageContent{IMAGE_CLOSE}. "
+    "You will be able to see the image once I provide it to you. Please answer my questions."
+)
+
+
+@dataclass(frozen=True)
+class Template:
+    """The words around a conversation.
+
+    system: stands before everything. turn: one question, `{}` its text. reply: a finished answer, `{}` its text, before
+    the next turn. stops: strings that end an answer and are never shown; the tokenizer's end-of-sequence ends it too.
+    """
+
+    system: str
+    turn: str
+    reply: str
+    stops: tuple[str, ...]
+
+
+# Where two published families differ, both stand here; a checkpoint's settings record which one it uses.
+TEMPLATES: dict[str, Template] = {
+    # MiniGPT-4's and SkinGPT-4's chat for Vicuna v0 (`CONV_VISION`): other spaces than in training, and a system text.
+    "minigpt4": Template(_IMAGE_SYSTEM, "###Human: {}###Assistant:", " {}", ("###",)),
+    # The words that MiniGPT-4's training shows (`prompt_template` of its YAML files), also between turns.
+    "minigpt4_train": Template("", "###Human: {} ###Assistant: ", "{}", ("###",)),
+    # Vicuna v1.1 and later (FastChat `vicuna_v1.1`).
+    "vicuna_v1": Template(
+        "A chat between a curious user and an artificial intelligence assistant. "
+        "The assistant gives helpful, detailed, and polite answers to the user's questions.",
+        " USER: {} ASSISTANT:",
+        " {}</s>",
+        ("</s>", "USER:"),
+    ),
+    # Llama-2-chat in MiniGPT-4 (`CONV_VISION_LLama2`).
+    "llama2": Template(_IMAGE_SYSTEM, "<s>[INST] {} [/INST] ", "{}", ("</s>", "[INST]")),
+}
+
+
+def named_template(name: str) -> Template:
+    """A template of `TEMPLATES`. Raises `SettingsError` for another name."""
+    if name not in TEMPLATES:
+        raise SettingsError(f"model.chat_template is {name!r}; it must be one of {', '.join(TEMPLATES)}.")
+    return TEMPLATES[name]
+
+
+def training_template(prompt_template: str, end_sym: str) -> Template:
+    """The template of `model.prompt_template`: no system text, one question."""
+    return Template("", prompt_template, "{}", (end_sym,))
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One question with the photographs it shows (before its words) and, once there is one, its answer."""
+
+    question: str
+    images: int = 0
+    reply: str | None = None
+
+
+@dataclass(frozen=True)
+class ImageSlot:
+    """Where photograph number `index` of the conversation goes."""
+
+    index: int
+
+
+Segment = str | ImageSlot
+
+
+def render(template: Template, turns: Sequence[Turn]) -> list[Segment]:
+    """A conversation as text segments and image slots, in order; it ends where the next answer begins.
+
+    What a user types stays text: `<ImageHere>` in a question opens no slot.
+    """
+    before, after = template.turn.split("{}")
+    segments: list[Segment] = []
+    text, images = template.system, 0
+    for turn in turns:
+        text += before
+        for _ in range(turn.images):
+            segments += [text + IMAGE_OPEN, ImageSlot(images)]
+            text, images = IMAGE_CLOSE, images + 1
+        text += (" " if turn.images else "") + turn.question + after
+        if turn.reply is not None:
+            text += template.reply.replace("{}", turn.reply)
+    return [*segments, text]
+
+
+def render_text(template: Template, turns: Sequence[Turn]) -> str:
+    """The same as one string, `<ImageHere>` for each photograph: what MiniGPT-4's `get_prompt` returns."""
+    return "".join(part if isinstance(part, str) else "<ImageHere>" for part in render(template, turns))
+
+
+def token_segments(segments: Sequence[Segment], tokenizer: Tokenizer) -> list[list[int] | ImageSlot]:
+    """Text segments as ids, each encoded on its own, `<s>` before the first; image slots as they are."""
+    result: list[list[int] | ImageSlot] = []
+    for position, segment in enumerate(segments):
+        if isinstance(segment, ImageSlot):
+            result.append(segment)
+            continue
+        start = [tokenizer.bos_id] if position == 0 and tokenizer.bos_id is not None else []
+        result.append(start + _encode_with_specials(segment, tokenizer))
+    return result
+
+
+def _encode_with_specials(text: str, tokenizer: Tokenizer) -> list[int]:
+    """Ids of a segment in which `<s>` and `</s>` are the special tokens, as `transformers`' LlamaTokenizer reads them.
+
+    Questions and answers come from outside, so `TrainingPair` and chat strip these marks from them (`plain`) first.
+    """
+    specials = {"<s>": tokenizer.bos_id, "</s>": tokenizer.eos_ids[0] if tokenizer.eos_ids else None}
+    ids: list[int] = []
+    while text:
+        found = [(text.index(mark), mark) for mark, token in specials.items() if token is not None and mark in text]
+        if not found:
+            return ids + tokenizer.encode(text)
+        position, mark = min(found)
+        ids += tokenizer.encode(text[:position]) if position else []
+        ids.append(specials[mark])  # type: ignore[arg-type]
+        text = text[position + len(mark) :]
+    return ids
+
+
+def plain(text: str) -> str:
+    """Text from outside without the marks that templates use for special tokens, also where removing one makes
+    another.
+    """
+    while (rest := text.replace("<s>", "").replace("</s>", "")) != text:
+        text = rest
+    return text
+
+
+@dataclass(frozen=True)
+class TrainingSequence:
+    """One training pair as the decoder reads it. ids: int[T], `IMAGE_SLOT` at image tokens. in_loss: bool[T], true at
+    the answer.
+    """
+
+    ids: list[int]
+    in_loss: list[bool]
+
+
+def training_sequence(
+    template: Template, question: str, answer: str, tokenizer: Tokenizer, queries: int, max_answer_tokens: int
+) -> TrainingSequence:
+    """`<s>`, prompt up to the image, `queries` slots, prompt after it, answer and end symbol; the loss is on the last
+    two.
+
+    The answer is its own segment. One of more than `max_answer_tokens` is cut *before* its end symbol, so that long
+    notes learn to stop (the original cut the symbol off).
+    """
+    ids: list[int] = []
+    for segment in token_segments(render(template, [Turn(plain(question), images=1)]), tokenizer):
+        ids += [IMAGE_SLOT] * queries if isinstance(segment, ImageSlot) else segment
+    answer_ids = encode_answer(plain(answer), template.stops[0], tokenizer, max_answer_tokens)
+    return TrainingSequence(ids + answer_ids, [False] * len(ids) + [True] * len(answer_ids))
+
+
+def encode_answer(answer: str, end_symbol: str, tokenizer: Tokenizer, max_tokens: int) -> list[int]:
+    """Ids of the answer with its end symbol, encoded together, at most `max_tokens`, the end symbol always whole."""
+    ids = _encode_with_specials(answer + end_symbol, tokenizer)
+    if len(ids) <= max_tokens:
+        return ids
+    body = _encode_with_specials(answer, tokenizer)
+    if end_symbol == "</s>":
+        end_ids = ids[-1:]
+    else:
+        suffixes = (ids[-count:] for count in range(1, len(ids) + 1))
+        end_ids = next(suffix for suffix in suffixes if tokenizer.decode(suffix).endswith(end_symbol))
+    return body[: max_tokens - len(end_ids)] + end_ids
+
+
+def read_questions(path: str | Path) -> list[str]:
+    """The questions of a MiniGPT-4 prompt file: one per line, with or without the `<Img><ImageHere></Img>` in front.
+
+    Raises `SettingsError` for a file that is missing or empty.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise SettingsError(f"model.prompt_path {file} does not exist (looked in {file.parent.resolve()}).")
+    marker = f"{IMAGE_OPEN}<ImageHere>{IMAGE_CLOSE}"
+    lines = [line.replace(marker, "").strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    questions = [line for line in lines if line]
+    if not questions:
+        raise SettingsError(f"model.prompt_path {file} holds no question; write one per line.")
+    return questions
+
+
+def without_open_end(text: str, stops: Sequence[str]) -> str:
+    """Text without an end that later tokens may change: spaces, half a character, the beginning of a stop string."""
+    text = text.rstrip("\ufffd")
+    begun = (length for stop in stops for length in range(1, len(stop)) if text.endswith(stop[:length]))
+    return text[: len(text) - max(begun, default=0)].rstrip()
+
+
+def until_stop(text: str, stops: Sequence[str]) -> str | None:
+    """The answer before the first stop string; None where no stop string has come."""
+    found = [text.find(stop) for stop in stops if stop in text]
+    return text[: min(found)].strip() if found else None

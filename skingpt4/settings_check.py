@@ -1,0 +1,111 @@
+"""What settings must fulfil beyond their types: ranges, choices, and no two that contradict each other."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING
+
+from skingpt4.errors import SettingsError
+
+if TYPE_CHECKING:
+    from skingpt4.config import DataSettings, ModelSettings, RunSettings, Settings
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "model.precision": ("auto", "fp32", "fp16", "bf16"),
+    "model.vit_precision": ("auto", "fp32", "fp16", "bf16"),
+    "data.on_bad_image": ("error", "skip"),
+    "source": ("skincon", "folder", "table", "minigpt4"),
+    "task": ("concepts", "diagnosis"),
+}
+
+_POSITIVE_SIZES = (
+    "image_size", "vit_patch_size", "vit_width", "vit_depth", "vit_heads", "vit_mlp_ratio",
+    "num_query_token", "qformer_width", "qformer_layers", "qformer_heads", "qformer_intermediate_width",
+    "qformer_cross_attention_frequency",
+)  # fmt: skip
+_AT_LEAST_ONE = ("max_epoch", "batch_size_train", "batch_size_eval", "accum_grad_iters", "log_every_steps")
+_NOT_NEGATIVE = (
+    "min_lr", "warmup_lr", "warmup_steps", "iters_per_epoch", "num_workers", "threads", "weight_decay", "max_grad_norm",
+)  # fmt: skip
+
+
+def check(settings: Settings, origin: str) -> None:
+    """Raise `SettingsError` for values out of range and settings that contradict each other."""
+    _check_model(settings.model, origin)
+    _check_data(settings.data, origin)
+    _check_run(settings.run, origin)
+    frozen = settings.model.freeze_vit and settings.model.freeze_qformer
+    _require(
+        frozen or not settings.data.cache_features,
+        origin,
+        "features of a trained encoder cannot be cached: with freeze_vit or freeze_qformer false, "
+        "set data.cache_features=false.",
+    )
+
+
+def _check_model(model: ModelSettings, origin: str) -> None:
+    _choice("model.precision", model.precision, "model.precision", origin)
+    _choice("model.vit_precision", model.vit_precision, "model.vit_precision", origin)
+    for name in _POSITIVE_SIZES:
+        value = getattr(model, name)
+        _require(value > 0, origin, f"model.{name} is {value}; it must be above 0.")
+    eva = (("image_size", "vit_patch_size"), ("vit_width", "vit_heads")) if model.vit_model == "eva_clip_g" else ()
+    for name, part in (*eva, ("qformer_width", "qformer_heads")):
+        value, divisor = getattr(model, name), getattr(model, part)
+        _require(value % divisor == 0, origin, f"model.{name} {value} is no multiple of {part} {divisor}.")
+    once = model.prompt_template.count("{}") == 1
+    _require(once, origin, "model.prompt_template must hold `{}` once, for image and question.")
+    _require(bool(model.end_sym), origin, "model.end_sym must not be empty: answers would never learn to stop.")
+    long_enough = model.max_txt_len > 8
+    _require(long_enough, origin, f"model.max_txt_len is {model.max_txt_len}; an answer needs more than 8 tokens.")
+    if model.low_resource:  # upstream's published files set it, so it cannot be an error
+        logging.getLogger(__name__).warning(
+            "%s: model.low_resource is true, but there are no 8-bit decoders yet; model.precision %s is used.",
+            origin,
+            model.precision,
+        )
+
+
+def _check_data(data: DataSettings, origin: str) -> None:
+    _choice("data.on_bad_image", data.on_bad_image, "data.on_bad_image", origin)
+    for name, sources in (("train", data.train), ("validation", data.validation)):
+        for index, source in enumerate(sources):
+            where = f"data.{name}[{index}]"
+            _choice("source", source.source, f"{where}.source", origin)
+            _choice("task", source.task, f"{where}.task", origin)
+            _require(bool(source.path), origin, f"{where}.path must not be empty.")
+            _require(source.limit >= 0, origin, f"{where}.limit is {source.limit}; it must not be negative (0 = all).")
+    fraction = data.validation_fraction
+    _require(0 <= fraction < 1, origin, f"data.validation_fraction is {fraction}; it must be in [0, 1).")
+    _require(
+        not (data.validation and fraction),
+        origin,
+        "data.validation and data.validation_fraction are two answers to one question; give one.",
+    )
+    _require(
+        data.cached_views >= 1,
+        origin,
+        f"data.cached_views is {data.cached_views}; it must be at least 1; "
+        "to encode at every step set data.cache_features=false.",
+    )
+
+
+def _check_run(run: RunSettings, origin: str) -> None:
+    for name in _AT_LEAST_ONE:
+        value = getattr(run, name)
+        _require(value >= 1, origin, f"run.{name} is {value}; it must be at least 1.")
+    for name in _NOT_NEGATIVE:
+        value = getattr(run, name)
+        _require(value >= 0 and math.isfinite(value), origin, f"run.{name} is {value}; it must not be negative.")
+    ordered = run.min_lr <= run.init_lr < math.inf
+    _require(ordered, origin, f"run.min_lr {run.min_lr} must lie between 0 and run.init_lr {run.init_lr}.")
+
+
+def _require(ok: bool, origin: str, message: str) -> None:
+    if not ok:
+        raise SettingsError(f"{origin}: {message}")
+
+
+def _choice(key: str, value: str, name: str, origin: str) -> None:
+    _require(value in CHOICES[key], origin, f"{name} is {value!r}; it must be one of {', '.join(CHOICES[key])}.")

@@ -1,0 +1,41 @@
+"""What every test may ask for: a small random model in the published formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from skingpt4.config import Settings
+    from skingpt4.model.skingpt4 import SkinGPT4
+    from skingpt4.processor import Processor
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with random `eva_vit.pth`, `blip2_qformer.pth`, `llm/` and `skingpt4.pth`; do not write to it."""
+    from tiny_models import write_checkpoints
+
+    folder = tmp_path_factory.mktemp("tiny_checkpoints")
+    write_checkpoints(folder)
+    return folder
+
+
+@pytest.fixture
+def tiny_settings(tiny_checkpoints: Path, tmp_path: Path) -> Settings:
+    """Fresh settings of those checkpoints: fp32 on the CPU, output below `tmp_path`."""
+    from tiny_models import settings_for
+
+    settings = settings_for(tiny_checkpoints)
+    settings.run.output_dir = str(tmp_path / "output")
+    return settings
+
+
+@pytest.fixture
+def tiny_model(tiny_settings: Settings) -> tuple[SkinGPT4, Processor]:
+    """The model of `tiny_settings` with its processor, loaded through the normal path; a new one for each test."""
+    from skingpt4.weights.build import build_model
+
+    return build_model(tiny_settings)
