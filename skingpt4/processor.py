@@ -30,6 +30,7 @@ class Processor:
 
     @classmethod
     def from_settings(cls, settings: ModelSettings, tokenizer: Tokenizer) -> Processor:
+        """What these settings say, with the decoder's tokenizer."""
         return cls(
             tokenizer=tokenizer,
             image_size=settings.image_size,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from skingpt4.config import DataSettings, SourceSettings, resolve_path
 from skingpt4.data.folder import read_folder
@@ -15,12 +13,8 @@ from skingpt4.data.records import Record, SourceReport, few
 from skingpt4.data.skincon import read_skincon
 from skingpt4.data.splits import draw, split_off
 from skingpt4.data.table import read_table
-from skingpt4.errors import DataError, ImageError
-from skingpt4.images import open_image
+from skingpt4.errors import DataError
 from skingpt4.prompts import read_questions
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 
 @dataclass(frozen=True)
@@ -85,18 +79,3 @@ def _joined(reports: Sequence[SourceReport], questions: tuple[str, ...], part: s
         lines = "\n  ".join(report.summary() for report in reports)
         raise DataError(f"The {part} set is empty; its sources gave no record:\n  {lines}")
     return [dataclasses.replace(record, questions=questions) for record in records] if questions else records
-
-
-def open_or_skip(record: Record, on_bad_image: str, skipped: set[Path]) -> Image | None:
-    """The record's upright RGB image; None where it cannot be read and `on_bad_image` is `skip`.
-
-    skipped: the run's counter, to which the path of an unreadable image is added (once, however many epochs meet it).
-    Raises `ImageError` naming the file where `on_bad_image` is `error`.
-    """
-    try:
-        return open_image(record.image)
-    except ImageError as error:
-        if on_bad_image == "error":
-            raise ImageError(f"{error} Mend or remove it, or leave such images out: data.on_bad_image=skip.") from error
-        skipped.add(record.image)
-        return None

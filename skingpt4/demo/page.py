@@ -42,7 +42,7 @@ def launch(settings: Settings, port: int | None = None) -> int:
             print(f"The page is at {page.local_url} on this computer. Ctrl-C ends it.", flush=True)
             page.block_thread()
         except KeyboardInterrupt:
-            pass
+            print("Closing the page.", flush=True)
         finally:
             page.close(verbose=False)
     return 0

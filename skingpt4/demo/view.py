@@ -160,6 +160,8 @@ def _connect_questions(widgets: Widgets) -> list[Any]:
         yield [_messages(visit), visit.status]
 
     def ask(trigger: Any, source: Any, public: bool = False) -> Any:
+        """Wire a widget's event to a question and its streamed answer."""
+
         def name(api_name: str) -> dict[str, str]:
             return {"api_name": api_name} if public else {"api_visibility": "private"}
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.generation import StoppingCriteria, StoppingCriteriaList
 
-from skingpt4.engines.transformers_engine import Segment
+from skingpt4.engines.transformers_engine import Segment, embed
 
 
 class _RowStops(StoppingCriteria):
@@ -54,19 +54,6 @@ def generate_many(
         stopping_criteria=StoppingCriteriaList([_RowStops(is_finished)]),
     )
     return [_until_end(row, end_ids) for row in made.tolist()]
-
-
-def embed(decoder: PreTrainedModel, segments: Sequence[Segment]) -> Tensor:
-    """Segments -> float[T, D] in the decoder's dtype."""
-    embedding = decoder.get_input_embeddings()
-    device, dtype = embedding.weight.device, embedding.weight.dtype
-    parts = [
-        segment.to(device, dtype)
-        if isinstance(segment, Tensor)
-        else embedding(torch.tensor(segment, dtype=torch.long, device=device))
-        for segment in segments
-    ]
-    return torch.cat(parts)
 
 
 def _until_end(row: list[int], end_ids: Sequence[int]) -> list[int]:

@@ -63,7 +63,7 @@ class DecoderState:
         while shared < min(len(positions) - 1, len(self._read)) and positions[shared] == self._read[shared]:
             shared += 1
         self._forget(shared)
-        embeddings = self._embed(segments)[len(self._read) :]
+        embeddings = embed(self._engine.decoder, segments)[len(self._read) :]
         logits = self._step(embeddings.unsqueeze(0))
         self._read = positions
         self._images = [segment for segment in segments if isinstance(segment, Tensor)]
@@ -123,16 +123,18 @@ class DecoderState:
             return
         self._read = self._read[:keep]
 
-    def _embed(self, segments: Sequence[Segment]) -> Tensor:
-        embedding = self._engine.decoder.get_input_embeddings()
-        device, dtype = embedding.weight.device, embedding.weight.dtype
-        parts = [
-            segment.to(device, dtype)
-            if isinstance(segment, Tensor)
-            else embedding(torch.tensor(segment, dtype=torch.long, device=device))
-            for segment in segments
-        ]
-        return torch.cat(parts)
+
+def embed(decoder: PreTrainedModel, segments: Sequence[Segment]) -> Tensor:
+    """Segments -> float[T, D] in the decoder's dtype."""
+    embedding = decoder.get_input_embeddings()
+    device, dtype = embedding.weight.device, embedding.weight.dtype
+    parts = [
+        segment.to(device, dtype)
+        if isinstance(segment, Tensor)
+        else embedding(torch.tensor(segment, dtype=torch.long, device=device))
+        for segment in segments
+    ]
+    return torch.cat(parts)
 
 
 def _keys(segment: Segment) -> list[object]:

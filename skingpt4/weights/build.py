@@ -219,13 +219,12 @@ def _empty_vit(settings: ModelSettings) -> nn.Module:
     try:
         with init_empty_weights(include_buffers=False):
             backbone = build_timm_vit(settings.vit_model, settings.image_size)
-        if not any(buffer.is_meta for buffer in backbone.buffers()):
-            return backbone
-    except RuntimeError:
-        pass  # a few of timm's models compute constants from their parameters: those are built in full
+        is_whole = not any(buffer.is_meta for buffer in backbone.buffers())
+    except RuntimeError:  # a few of timm's models compute constants from their parameters
+        is_whole = False
     except ValueError as error:
         raise SettingsError(f"model.{error}") from error
-    return build_timm_vit(settings.vit_model, settings.image_size)
+    return backbone if is_whole else build_timm_vit(settings.vit_model, settings.image_size)
 
 
 def _kept_dtypes(module: nn.Module, dtype: torch.dtype) -> dict[str, torch.dtype]:

@@ -44,6 +44,7 @@ class DecoderIdentity:
 
     @classmethod
     def of(cls, decoder: PreTrainedModel) -> DecoderIdentity:
+        """The identity of a loaded decoder."""
         import numpy
         import torch
 

@@ -93,8 +93,8 @@ def _bar_if_long(files: list[Path]) -> Iterator[None]:
 
 
 def _attention(dtype: torch.dtype, device: torch.device) -> str | None:
-    """Plain attention for bf16 on a CPU (a training step of the embedded default: 192 ms against 308 ms of CPU time on
-    an AMD EPYC with AVX512-BF16), elsewhere the decoder's own choice, torch's fused kernel.
+    """Plain attention for bf16 on a CPU, where the fused kernel takes 1.48 times as long
+    (`benchmarks/cpu_attention.py`); elsewhere the decoder's own choice, torch's fused kernel.
     """
     return "eager" if device.type == "cpu" and dtype == torch.bfloat16 else None
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from skingpt4.config import DataSettings, SourceSettings
-from skingpt4.data.loading import load_records, open_or_skip
+from skingpt4.data.loading import load_records
 from skingpt4.data.records import Record
 from skingpt4.data.skincon import FLAG_COLUMN, IMAGE_COLUMN
-from skingpt4.errors import DataError, ImageError, SettingsError
+from skingpt4.errors import DataError, SettingsError
 from skingpt4.vocabulary import CONCEPTS, DIAGNOSIS_PROMPTS
 
 
@@ -152,19 +152,3 @@ def test_a_negative_limit_and_an_unknown_source_are_errors(dermnet: str) -> None
         load_records(DataSettings(train=[SourceSettings("folder", dermnet, limit=-1)]), "", 1)
     with pytest.raises(DataError, match="is 'dermnet'; it must be skincon, folder, table or minigpt4"):
         load_records(DataSettings(train=[SourceSettings("dermnet", dermnet)]), "", 1)
-
-
-def test_an_undecodable_image_stops_or_is_counted_once(tmp_path: Path, draw_picture: Callable[..., Path]) -> None:
-    good = Record(draw_picture(tmp_path / "good.png"), ("?",), "!")
-    (tmp_path / "torn.jpg").write_bytes(b"<html>")
-    torn = Record(tmp_path / "torn.jpg", ("?",), "!")
-    skipped: set[Path] = set()
-    image = open_or_skip(good, "error", skipped)
-    assert image is not None
-    assert (image.mode, image.size) == ("RGB", (8, 6))
-    with pytest.raises(ImageError, match=r"torn\.jpg is no image that can be read.*data\.on_bad_image=skip"):
-        open_or_skip(torn, "error", skipped)
-    assert skipped == set()
-    for _ in range(2):
-        assert open_or_skip(torn, "skip", skipped) is None
-    assert skipped == {torn.image}
