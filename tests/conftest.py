@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,3 +41,11 @@ def tiny_model(tiny_settings: Settings) -> tuple[SkinGPT4, Processor]:
     from skingpt4.weights.build import build_model
 
     return build_model(tiny_settings)
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """SIGINT as on a terminal. A shell's background job is started with it ignored, and so are that job's children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -1,6 +1,7 @@
-"""Makes the embedded default from nothing: `python -m skingpt4.tiny.build`. Under an hour on two free cores.
+"""Makes the embedded default from nothing: `python -m skingpt4.tiny.build`.
 
-Each stage leaves a file in the working folder; run again after an interruption, and finished stages are skipped.
+About an hour on two free cores (52 CPU-minutes of vision on one of them). Each stage leaves a file in the working
+folder; run again after an interruption, and finished stages are skipped.
 """
 
 from __future__ import annotations

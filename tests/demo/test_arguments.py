@@ -56,6 +56,7 @@ def test_gpu_and_device_contradict_each_other(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("ctrl_c")
 def test_the_program_serves_until_ctrl_c_and_leaves_no_upload_folder(settings_file: str, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "demo.py"), "--cfg-path", settings_file, "--device", "cpu"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
