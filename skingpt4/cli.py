@@ -215,20 +215,18 @@ def _add_verify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "directory", type=Path, help="a folder with expected.json, expected.safetensors and small checkpoints"
     )
+    parser.set_defaults(run=_run_verify)
 
-    def run(arguments: argparse.Namespace) -> int:
-        from skingpt4.verify import verify
 
-        failed = 0
-        print(f"{'stage':44} {'difference':>12} {'limit':>8}")
-        for check in verify(arguments.directory):
-            limit = f"{check.limit:.0e}" if check.limit else "exact"
-            print(
-                f"{check.stage:44} {check.difference:12.2e} {limit:>8}  {'ok' if check.passed else 'FAILED'}",
-                flush=True,
-            )
-            failed += not check.passed
-        print("All stages agree with the original." if not failed else f"{failed} stage(s) differ from the original.")
-        return 1 if failed else 0
+def _run_verify(arguments: argparse.Namespace) -> int:
+    from skingpt4.verify import verify
 
-    parser.set_defaults(run=run)
+    failed = 0
+    print(f"{'stage':44} {'difference':>12} {'limit':>8}")
+    for check in verify(arguments.directory):
+        limit = f"{check.limit:.0e}" if check.limit else "exact"
+        outcome = "ok" if check.passed else "FAILED"
+        print(f"{check.stage:44} {check.difference:12.2e} {limit:>8}  {outcome}", flush=True)
+        failed += not check.passed
+    print("All stages agree with the original." if not failed else f"{failed} stage(s) differ from the original.")
+    return 1 if failed else 0

@@ -14,7 +14,7 @@ CONCEPTS: tuple[str, ...] = (
     "Umbilicated", "Poikiloderma", "Salmon", "Wheal", "Acuminate", "Burrow", "Gray", "Pigmented", "Cyst",
 )  # fmt: skip
 
-# SkinGPT-4, Table 2: fifteen classes of diagnoses; what fits none of them is `OTHERS`.
+# SkinGPT-4, Table 2: fifteen classes of diagnoses.
 CLASSES: tuple[str, ...] = (
     "Acne and Rosacea",
     "Malignant Lesions",
@@ -32,7 +32,6 @@ CLASSES: tuple[str, ...] = (
     "Vascular Tumors",
     "Herpes",
 )
-OTHERS = "Others"
 
 # What the two fine-tuning steps ask (step 2 draws one of its two wordings per sample) ...
 CONCEPT_PROMPT = "Could you describe the medical concepts of skin disease in this image for me?"

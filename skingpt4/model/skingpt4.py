@@ -17,9 +17,6 @@ from skingpt4.model.qformer import QFormer
 from skingpt4.model.vision import VisionEncoder
 from skingpt4.prompts import IMAGE_SLOT, TrainingSequence
 
-# The parts that the settings may train besides the projection, and the modules they mean (upstream's flags).
-VIT_PARTS = ("vision",)
-QFORMER_PARTS = ("qformer",)
 PROJECTION = "llama_proj"
 
 

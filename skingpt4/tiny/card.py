@@ -56,8 +56,12 @@ _LIMITS = """
 5. After fine-tuning, everyday descriptions are partly overwritten.
 6. **Answers about urgency, contagion and cancer are often wrong**, also for the disease that it named itself: after its
    own diagnosis of 152 pictures, "When should I see a doctor?" was answered by its rule in 69 %, "Is it contagious?" in
-   86 %, "Is it cancer?" in 82 % (it called a basal cell carcinoma no cancer). Never act on them.
-7. One seed for the frozen parts; learning rates were taken from a trial on other pictures of the same kind.
+   86 %, "Is it cancer?" in 82 % (it called a basal cell carcinoma no cancer). Never act on them. (Counted once by
+   hand on an earlier build, before the eyes' second pass; the decoder is the same.)
+7. One seed for the frozen parts. Learning rates were taken from a trial on other pictures of the same kind; step 2's
+   rate and warm-up in `skingpt4 quickstart` were chosen on 600 pictures that are in no other set.
+8. These very files were made stage by stage with the build's own functions; the build has not yet been run from
+   nothing in one go, so the same bytes are not promised.
 """
 
 
