@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from skingpt4.errors import WeightsError
 from skingpt4.weights.files import some
-from skingpt4.weights.mapped import converted
 
 if TYPE_CHECKING:
     import torch
@@ -147,4 +146,4 @@ def load_strictly(
             f"{source} does not fit the {part} of these settings. {'; '.join(listed)}. "
             "Check the sizes in `model` and the file."
         )
-    module.load_state_dict({key: converted(tensors[key], dtype_of(key)) for key in wanted}, strict=True, assign=True)
+    module.load_state_dict({key: tensors[key].to(dtype_of(key)) for key in wanted}, strict=True, assign=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
@@ -13,7 +15,6 @@ from transformers.utils import logging
 
 from skingpt4.errors import WeightsError
 from skingpt4.weights.files import read_tensors, some
-from skingpt4.weights.mapped import LazyTensor
 
 LONG_BYTES = 1 << 30
 
@@ -63,9 +64,9 @@ def load_decoder(directory: Path, dtype: torch.dtype, device: torch.device) -> P
     """
     config = decoder_config(directory)
     decoder_class = type(_empty_decoder(config, directory))
-    tensors: dict[str, LazyTensor] = {}
+    tensors: dict[str, _StoredTensor] = {}
     for file in decoder_files(directory):
-        tensors |= {name: LazyTensor(tensor, dtype) for name, tensor in read_tensors(file).items()}
+        tensors |= {name: _StoredTensor(file, name, dtype) for name in read_tensors(file)}
     try:
         with _bar_if_long(decoder_files(directory)):
             decoder, report = decoder_class.from_pretrained(
@@ -77,6 +78,23 @@ def load_decoder(directory: Path, dtype: torch.dtype, device: torch.device) -> P
     _require_whole(report, directory)
     decoder.requires_grad_(False)
     return decoder.eval()
+
+
+@dataclass(frozen=True)
+class _StoredTensor:
+    """A tensor that is read when it is indexed, as `transformers` does with a safetensors file's slices.
+
+    The file is opened anew each time: a mapping of a whole file keeps every page that was read, so that a decoder
+    converted from fp16 to `dtype` would count twice in the process's memory until its last shard is done.
+    """
+
+    file: Path
+    name: str
+    dtype: torch.dtype
+
+    def __getitem__(self, index: Any) -> torch.Tensor:
+        stored = read_tensors(self.file)[self.name][index]
+        return stored if stored.dtype == self.dtype else stored.clone()
 
 
 @contextmanager
