@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +17,16 @@ if TYPE_CHECKING:
     from skingpt4.engines.sampling import Sampling
 
 EXIT_USER_ERROR = 2
+# Each is a module `commands.data_NAME`.
+DATA_COMMANDS = {
+    "build": "a source (SKINCON, Dermnet, notes, ...) -> a manifest",
+    "check": "look at every photograph: unreadable, blurred, duplicates; or leaks between two manifests",
+    "split": "training, validation and test parts without leaks, with equal shares of labels",
+    "summary": "what a manifest holds, in numbers",
+    "card": "what a manifest holds, as a page with plots and thumbnails",
+    "pack": "photographs and manifest -> tar shards for clusters and object stores",
+    "stand-ins": "SKINCON annotations -> one drawn photograph per row, under the row's file name",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SkinGPTError as error:
         print(f"skingpt4: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print("\nskingpt4: stopped.", file=sys.stderr)
         return 130
@@ -51,7 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_data(commands.add_parser("data", help="prepare training data"))
     _add_evaluate(
         commands.add_parser(
-            "evaluate", help="ask a model about every photograph of a table and count what it gets right"
+            "evaluate", help="ask a model about every photograph of a data set and count what it gets right"
         )
     )
     _add_verify(commands.add_parser("verify", help="compare with the original's numbers in a reference directory"))
@@ -163,49 +178,28 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(title="kinds", metavar="KIND", required=True)
-    isic = kinds.add_parser("isic", help="ISIC metadata and photographs -> train.jsonl and test.jsonl")
-    isic.add_argument("--metadata", type=Path, required=True, help="CSV with image and diagnosis")
-    isic.add_argument("--images", type=Path, required=True, help="the folder of the photographs")
-    isic.add_argument("--out", type=Path, required=True)
-    isic.add_argument("--test-count", type=int, default=30)
-    isic.add_argument("--seed", type=int, default=0)
-    isic.set_defaults(run=_run_isic)
-    drawn = kinds.add_parser(
-        "stand-ins", help="SKINCON annotations -> one drawn photograph per row, under the row's file name"
-    )
-    drawn.add_argument("--annotations", type=Path, required=True, help="a SKINCON CSV file")
-    drawn.add_argument("--out", type=Path, required=True, help="the folder for the drawn photographs")
-    drawn.add_argument("--seed", type=int, default=0)
-    drawn.set_defaults(run=_run_stand_ins)
-
-
-def _run_isic(arguments: argparse.Namespace) -> int:
-    from skingpt4.data.isic import prepare_isic
-
-    written = prepare_isic(arguments.metadata, arguments.images, arguments.out, arguments.test_count, arguments.seed)
-    print(f"Wrote {', '.join(str(path) for path in written)}.")
-    return 0
-
-
-def _run_stand_ins(arguments: argparse.Namespace) -> int:
-    from skingpt4.tiny.dataset import draw_skincon_stand_ins
-
-    print(draw_skincon_stand_ins(arguments.annotations, arguments.out, arguments.seed))
-    return 0
+    for name, summary in DATA_COMMANDS.items():
+        module = importlib.import_module(f"skingpt4.commands.data_{name.replace('-', '_')}")
+        module.add(kinds.add_parser(name, help=summary))
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_settings(parser)
     parser.add_argument(
-        "--table", type=Path, required=True, help="CSV or JSONL with image, disease and, where known, concepts"
+        "--data",
+        type=Path,
+        required=True,
+        help="a folder with a manifest, or a table (CSV, JSONL) of image and disease",
     )
-    parser.add_argument("--images", default="", help="the folder of the photographs; default: beside the table")
+    parser.add_argument("--split", default="", help="of the manifest: train, validation or test; default: all of it")
+    parser.add_argument("--images", default="", help="the folder that image names are relative to")
     parser.add_argument("--out", type=Path, help="write every answer to this JSONL file")
 
     def run(arguments: argparse.Namespace) -> int:
-        from skingpt4.evaluation.answers import evaluate_table
+        from skingpt4.evaluation.answers import evaluate_data
 
-        print(evaluate_table(_settings(arguments), arguments.table, arguments.images, arguments.out))
+        settings = _settings(arguments)
+        print(evaluate_data(settings, arguments.data, arguments.images, arguments.split, arguments.out))
         return 0
 
     parser.set_defaults(run=run)

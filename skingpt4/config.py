@@ -66,10 +66,13 @@ class ModelSettings:
 class SourceSettings:
     """One source of training pairs."""
 
-    source: str  # skincon | folder | table | minigpt4
-    path: str  # skincon: annotation CSV · folder: of one folder per disease · table: CSV, JSONL · minigpt4: folder
-    images: str = ""  # folder that the image names are relative to; empty = beside the file
-    task: str = "diagnosis"  # table: which answer to train, concepts | diagnosis
+    source: str  # skincon | folder | table | minigpt4 | manifest
+    # skincon: annotation CSV · folder: of one folder per disease · table: CSV, JSONL · minigpt4: folder
+    # · manifest: what `data build`, `data split` or `data pack` wrote, a folder or file
+    path: str
+    images: str = ""  # folder that the image names are relative to; empty = as built (manifest), else beside the file
+    task: str = "diagnosis"  # table: which answer to train, concepts | diagnosis; a manifest's records bring their own
+    split: str = ""  # manifest: train | validation | test; empty = all rows
     limit: int = 0  # at most so many records, drawn by `run.seed`; 0 = all
 
 
@@ -80,6 +83,7 @@ class DataSettings:
     train: list[SourceSettings] = field(default_factory=list)
     validation: list[SourceSettings] = field(default_factory=list)
     validation_fraction: float = 0.0  # of `train`, held out by `run.seed` when `validation` is empty
+    allow_leaks: bool = False  # train although validation images are in the training set too, by content or as a copy
     on_bad_image: str = "error"  # error | skip (skipped ones are counted and reported)
     random_crop: bool = True  # the original's training view, a random crop of 0.5-1.0 of the area; off = evaluation's
     cache_features: bool = True  # keep the frozen encoder's output on disk; off = encode every image at every step

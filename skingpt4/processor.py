@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skingpt4.images import evaluation_transform, open_image
+from skingpt4.images import HasBytes, evaluation_transform, open_image
 from skingpt4.prompts import Template, TrainingSequence, named_template, training_sequence, training_template
 from skingpt4.tokenizer import Tokenizer
 
@@ -40,7 +40,7 @@ class Processor:
             max_answer_tokens=settings.max_txt_len,
         )
 
-    def pixels(self, image: str | Path | bytes | Image) -> Tensor:
+    def pixels(self, image: str | Path | bytes | Image | HasBytes) -> Tensor:
         """One picture -> float32[3, S, S] as the encoder expects it. Raises `ImageError` for what is no picture."""
         return evaluation_transform(self.image_size)(open_image(image))
 

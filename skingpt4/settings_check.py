@@ -15,8 +15,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "model.precision": ("auto", "fp32", "fp16", "bf16"),
     "model.vit_precision": ("auto", "fp32", "fp16", "bf16"),
     "data.on_bad_image": ("error", "skip"),
-    "source": ("skincon", "folder", "table", "minigpt4"),
+    "source": ("skincon", "folder", "table", "minigpt4", "manifest"),
     "task": ("concepts", "diagnosis"),
+    "split": ("", "train", "validation", "test"),
 }
 
 _POSITIVE_SIZES = (
@@ -74,6 +75,18 @@ def _check_data(data: DataSettings, origin: str) -> None:
             where = f"data.{name}[{index}]"
             _choice("source", source.source, f"{where}.source", origin)
             _choice("task", source.task, f"{where}.task", origin)
+            _choice("split", source.split, f"{where}.split", origin)
+            of_manifest = source.source == "manifest"
+            _require(
+                of_manifest or not source.split,
+                origin,
+                f"{where}.split is {source.split!r}, but only a manifest has splits; `skingpt4 data build` makes one.",
+            )
+            _require(
+                not of_manifest or source.task == "diagnosis",
+                origin,
+                f"{where}.task is {source.task!r}, but a manifest's records bring their own answers; leave it out.",
+            )
             _require(bool(source.path), origin, f"{where}.path must not be empty.")
             _require(source.limit >= 0, origin, f"{where}.limit is {source.limit}; it must not be negative (0 = all).")
     fraction = data.validation_fraction
@@ -108,4 +121,5 @@ def _require(ok: bool, origin: str, message: str) -> None:
 
 
 def _choice(key: str, value: str, name: str, origin: str) -> None:
-    _require(value in CHOICES[key], origin, f"{name} is {value!r}; it must be one of {', '.join(CHOICES[key])}.")
+    choices = ", ".join(choice or "empty" for choice in CHOICES[key])
+    _require(value in CHOICES[key], origin, f"{name} is {value!r}; it must be one of {choices}.")

@@ -17,16 +17,22 @@ EXPECTED = '{"annotations": [{"image_id": "…", "caption": "…"}, …]}'
 
 
 def read_minigpt4(source: SourceSettings) -> SourceReport:
-    """The captions of such a folder as answers; the questions are those of the source's `task`.
+    """The captions of a `minigpt4` source of the settings; see `read_captions`."""
+    images = resolve_path(source.images)
+    return read_captions(Path(resolve_path(source.path)), Path(images) if images else None, source.task)
+
+
+def read_captions(root: Path, images: Path | None = None, task: str = "diagnosis") -> SourceReport:
+    """The captions of such a folder as answers; the questions are those of the `task`, concepts or diagnosis.
 
     Images are `image/{image_id}.jpg` (any suffix that is read will do; `images` names another folder). Rows with an
     empty caption are counted and left out. Raises `DataError` for a file of another form, for every wrong entry
     (together, by number) and where not one image is found.
     """
-    root = existing_folder(resolve_path(source.path), f"a folder with {CAPTIONS_FILE} and {IMAGES_FOLDER}/")
+    root = existing_folder(str(root), f"a folder with {CAPTIONS_FILE} and {IMAGES_FOLDER}/")
     path = existing_file(str(root / CAPTIONS_FILE), "MiniGPT-4's captions")
-    folder = existing_folder(resolve_path(source.images) or str(root / IMAGES_FOLDER), "the images' folder")
-    questions = (CONCEPT_PROMPT,) if source.task == "concepts" else DIAGNOSIS_PROMPTS
+    folder = existing_folder(str(images or root / IMAGES_FOLDER), "the images' folder")
+    questions = (CONCEPT_PROMPT,) if task == "concepts" else DIAGNOSIS_PROMPTS
     entries = _read_annotations(path)
     files = _files_by_id(folder)
     errors = Rows(path)
@@ -42,7 +48,7 @@ def read_minigpt4(source: SourceSettings) -> SourceReport:
             report.without_answer += 1
             continue
         image = files.get(named.relative_to(folder).with_suffix("").as_posix(), named)
-        report.add(image, f"{image_id}.jpg", Record(image, questions, caption, source=report.name))
+        report.add(image, f"{image_id}.jpg", Record(image, questions, (caption,), source=report.name))
     errors.raise_errors()
     report.check_images()
     return report

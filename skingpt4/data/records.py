@@ -7,22 +7,68 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from skingpt4.errors import DataError
+from skingpt4.images import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from skingpt4.vocabulary import CONCEPT_ANSWER, CONCEPT_PROMPT, CONCEPTS, DIAGNOSIS_ANSWER, DIAGNOSIS_PROMPTS
 
-# Files that `images.open_image` reads, by suffix (lower case).
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+UNKNOWN_SKIN_TYPE = -1
+
+
+@dataclass(frozen=True)
+class PackedImage:
+    """A photograph inside an uncompressed tar shard: `size` bytes from `offset`."""
+
+    shard: Path
+    name: str
+    offset: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.name} in {self.shard}"
+
+    def is_file(self) -> bool:
+        """Whether its shard is there."""
+        return self.shard.is_file()
+
+    def read_bytes(self) -> bytes:
+        """The photograph's file content. Raises `DataError` where the shard ends before it does."""
+        with self.shard.open("rb") as file:
+            file.seek(self.offset)
+            content = file.read(self.size)
+        if len(content) < self.size:
+            raise DataError(f"{self} is cut off: the shard is incomplete. Copy or pack it again.")
+        return content
+
+
+ImageRef = Path | PackedImage
 
 
 @dataclass(frozen=True)
 class Record:
-    """One training pair. questions: one is drawn per sample. concepts: in the order of `vocabulary.CONCEPTS`."""
+    """One photograph and what is trained on it.
 
-    image: Path
+    questions, answers: one of each is drawn per sample. concepts: in the order of `vocabulary.CONCEPTS`.
+    disease_class: of `vocabulary.CLASSES`, or "Others". skin_type: Fitzpatrick 1-6, or `UNKNOWN_SKIN_TYPE`. group: the
+    patient or lesion; records of one group never part in a split. age: years, -1 = unknown. sex: female, male or
+    empty. split: train, validation, test or empty. licence: the source's. sha256: of the image file, and phash: 16 hex
+    digits of its perceptual hash, where they have been computed.
+    """
+
+    image: ImageRef
     questions: tuple[str, ...]
-    answer: str
+    answers: tuple[str, ...]
     concepts: tuple[str, ...] = ()
     disease: str = ""
+    disease_class: str = ""
+    skin_type: int = UNKNOWN_SKIN_TYPE
+    group: str = ""
     source: str = ""
+    split: str = ""
+    age: int = -1
+    sex: str = ""
+    site: str = ""
+    licence: str = ""
+    sha256: str = ""
+    phash: str = ""
 
 
 @dataclass
@@ -87,14 +133,14 @@ def concept_record(image: Path, concepts: Iterable[str], source: str, disease: s
     """The training pair of step 1."""
     ordered = in_column_order(concepts)
     answer = CONCEPT_ANSWER.format(concepts=", ".join(ordered))
-    return Record(image, (CONCEPT_PROMPT,), answer, concepts=ordered, disease=disease, source=source)
+    return Record(image, (CONCEPT_PROMPT,), (answer,), concepts=ordered, disease=disease, source=source)
 
 
 def diagnosis_record(image: Path, disease: str, notes: str, source: str) -> Record:
     """The training pair of step 2: the disease, then the doctor's notes where there are any."""
     name = disease.strip().rstrip(".")
     answer = f"{DIAGNOSIS_ANSWER.format(disease=name)} {' '.join(notes.split())}".rstrip()
-    return Record(image, DIAGNOSIS_PROMPTS, answer, disease=name, source=source)
+    return Record(image, DIAGNOSIS_PROMPTS, (answer,), disease=name, source=source)
 
 
 def image_path(folder: Path, name: str) -> Path:

@@ -1,75 +1,97 @@
-"""Drawing and splitting records: the same seed and the same records give the same result."""
+"""Splits of a data set: the same seed and the same records give the same result."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from skingpt4.data.records import Record
+import numpy as np
+
+from skingpt4.data.duplicates import shared_evidence, tied_together
+from skingpt4.data.hashes import hashes_of, images_of_manifest, inspected, known_hashes
+from skingpt4.data.manifest import Manifest
+from skingpt4.data.records import few
+from skingpt4.data.stratify import (
+    SPLITS,
+    check_fractions,
+    label_columns,
+    label_matrix,
+    shares_reached,
+    stratified_groups,
+)
 from skingpt4.errors import DataError
 
 
-def draw(records: Sequence[Record], limit: int, seed: int) -> list[Record]:
-    """At most `limit` records (0 = all) in their old order; a larger limit keeps what a smaller one drew."""
-    if not limit or len(records) <= limit:
-        return list(records)
-    order = list(range(len(records)))
-    random.Random(seed).shuffle(order)
-    return [records[index] for index in sorted(order[:limit])]
-
-
-def split_off(records: Sequence[Record], fraction: float, seed: int) -> tuple[list[Record], list[Record]]:
-    """(training, validation): `fraction` of the images (at least one) is held out, drawn by `seed`.
-
-    All records of an image go to one side. Raises `DataError` where there are too few images for two sides.
+@dataclass(frozen=True)
+class Split:
+    """What `split_manifest` made. split, sha256, phash: per record. kept: records whose earlier split stood; moved: the
+    images of those among them that had to change, as a copy of them is in another split. groups: sets of records that
+    belong together.
     """
-    images = list(dict.fromkeys(record.image for record in records))
-    count = max(1, round(fraction * len(images)))
-    if count >= len(images):
-        raise DataError(
-            f"{fraction:g} of {len(images)} images cannot be held out and leave one to train on; "
-            "give more data or set data.validation_fraction=0."
-        )
-    random.Random(seed).shuffle(images)
-    held_out = set(images[:count])
-    return _parted(records, [record.image in held_out for record in records])
+
+    split: list[str]
+    sha256: list[str]
+    phash: list[str]
+    groups: int
+    largest_group: int
+    near_duplicates: int
+    exact_duplicates: int
+    kept: int
+    moved: list[str]
+    table: dict[str, dict[str, dict[str, int]]]
+
+    def reached(self) -> dict[str, float]:
+        """The share of the records in each split."""
+        return {name: round(self.split.count(name) / len(self.split), 4) for name in SPLITS if name in self.split}
 
 
-def split_by_class(records: Sequence[Record], test_count: int, seed: int) -> tuple[list[Record], list[Record]]:
-    """(training, test): exactly `test_count` records for the test, each disease in its proportion, drawn by `seed`.
+def split_manifest(
+    manifest: Manifest,
+    fractions: Mapping[str, float],
+    seed: int,
+    progress: Path,
+    keep: Sequence[str] = (),
+    workers: int = 0,
+) -> Split:
+    """A split for each record: grouped by content, near duplicate, id, patient or lesion; stratified over concepts,
+    class, disease, skin type and source.
 
-    Each disease keeps at least one record in training; both sides keep the old order. Raises `DataError` where that
-    cannot be and for an image that occurs twice (it could fall on both sides).
+    The same seed, fractions and images give the same splits, in whatever order the records stand. keep: splits of the
+    manifest that stay. progress: see `quality.check_manifest`; images are decoded only where the manifest lacks their
+    hashes. Raises `DataError` for missing images and as `stratify.stratified_groups` does.
     """
-    if len({record.image for record in records}) < len(records):
-        raise DataError("An image occurs in more than one record; a split by class needs one record per image.")
-    classes: dict[str, list[int]] = {}
-    for index, record in enumerate(records):
-        classes.setdefault(record.disease, []).append(index)
-    most = len(records) - len(classes)
-    if not 1 <= test_count <= most:
-        raise DataError(
-            f"{test_count} test records cannot be split from {len(records)} of {len(classes)} diseases; "
-            f"from 1 to {most} are possible with one record of each disease left to train on."
-        )
-    generator = random.Random(seed)
-    counts = _proportional([len(members) for members in classes.values()], test_count)
-    chosen: set[int] = set()
-    for members, count in zip(classes.values(), counts, strict=True):
-        chosen.update(generator.sample(members, count))
-    return _parted(records, [index in chosen for index in range(len(records))])
-
-
-def _proportional(sizes: Sequence[int], wanted: int) -> list[int]:
-    """`wanted` in proportion to `sizes`, at most size - 1 each; what rounding leaves goes to the largest remainders."""
-    total = sum(sizes)
-    counts = [size * wanted // total for size in sizes]  # below size, as wanted is below total
-    while sum(counts) < wanted:
-        open_classes = [index for index, size in enumerate(sizes) if counts[index] < size - 1]
-        counts[max(open_classes, key=lambda index: sizes[index] * wanted / total - counts[index])] += 1
-    return counts
-
-
-def _parted(records: Sequence[Record], held_out: Sequence[bool]) -> tuple[list[Record], list[Record]]:
-    kept = [record for record, out in zip(records, held_out, strict=True) if not out]
-    return kept, [record for record, out in zip(records, held_out, strict=True) if out]
+    check_fractions(fractions)
+    images = images_of_manifest(manifest)
+    hashes = known_hashes(manifest, images)
+    if hashes is None:
+        inspections = inspected(manifest, images, progress, workers)
+        missing = [inspection.image for inspection in inspections if inspection.missing]
+        if missing:
+            raise DataError(
+                f"{len(missing):,} of {len(images.names):,} images are missing in {manifest.root}: {few(missing, 5)}. "
+                "Copies among them could not be found: add them, or build the data set again without them."
+            )
+        hashes = hashes_of(inspections)
+    sha256 = images.per_record(hashes.sha256)
+    evidence = shared_evidence(manifest, [digest or None for digest in sha256])
+    groups = tied_together(list(evidence.values()), images.near_records(hashes.duplicates))
+    before = [name if name in keep else "" for name in manifest.column("split")]
+    columns = label_columns(manifest)
+    names = images.per_record(images.names)
+    keys = [digest or name for digest, name in zip(sha256, names, strict=True)]
+    split = stratified_groups(label_matrix(columns)[1], groups, keys, fractions, seed, before)
+    moved = [name for name, old, new in zip(names, before, split, strict=True) if old and old != new]
+    sizes = np.bincount(groups)
+    return Split(
+        split,
+        sha256,
+        images.per_record(hashes.phash),
+        groups=len(sizes),
+        largest_group=int(sizes.max()),
+        near_duplicates=sum(len(cluster) - 1 for cluster in hashes.duplicates.near_clusters()),
+        exact_duplicates=sum(len(group) - 1 for group in hashes.duplicates.exact),
+        kept=sum(bool(name) for name in before) - len(moved),
+        moved=list(dict.fromkeys(moved)),
+        table=shares_reached(columns, split),
+    )

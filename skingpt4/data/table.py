@@ -1,4 +1,4 @@
-"""A CSV or JSONL table of image, disease, notes or concepts; other columns are passed over."""
+"""A table (CSV, JSONL, Parquet, XLSX) of image, disease, notes or concepts; other columns are passed over."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read_table(source: SourceSettings) -> SourceReport:
     Rows with an empty disease or without concepts are counted and left out.
     Raises `DataError` for missing columns, for every wrong row (together, by number) and where not one image is found.
     """
-    path = existing_file(resolve_path(source.path), "a CSV or JSONL table")
+    path = existing_file(resolve_path(source.path), "a table (CSV, JSONL, Parquet, XLSX)")
     folder = existing_folder(resolve_path(source.images), "the images' folder") if source.images else path.parent
     table = read_rows(path)
     table.require(COLUMNS[source.task], f"the task `{source.task}`")

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from skingpt4.config import Settings, SourceSettings
 from skingpt4.data.loading import read_source
+from skingpt4.data.manifest import PARQUET
+from skingpt4.data.records import ImageRef
 from skingpt4.engines.batched import generate_many
 from skingpt4.errors import DataError
 from skingpt4.evaluation.metrics import wilson_interval
@@ -24,7 +26,7 @@ from skingpt4.vocabulary import DIAGNOSIS_PROMPTS
 BATCH = 64
 
 
-def encode_photographs(model: SkinGPT4, processor: Processor, images: Sequence[Path]) -> Tensor:
+def encode_photographs(model: SkinGPT4, processor: Processor, images: Sequence[ImageRef]) -> Tensor:
     """Features float32[n, Q, 768] of photographs, evaluation view."""
     chunks = []
     for start in range(0, len(images), BATCH):
@@ -79,19 +81,23 @@ def _answer_batch(
     return texts
 
 
-def evaluate_table(settings: Settings, table: Path, images: str, out: Path | None) -> str:
-    """Ask for the diagnosis of every photograph of a table; returns a sentence with top-1 accuracy, n and a 95 %
-    interval.
+def evaluate_data(settings: Settings, data: Path, images: str, split: str, out: Path | None) -> str:
+    """Ask for the diagnosis of every photograph of a manifest or table; returns a sentence with top-1 accuracy, n and a
+    95 % interval.
 
-    A diagnosis counts when the answer names the disease of the row and no other disease of the table. out: every
-    answer, as JSONL.
+    A diagnosis counts when the answer names the disease of the row and no other disease of the data. split: of a
+    manifest; empty = all rows. out: every answer, as JSONL.
     """
     from skingpt4.weights.build import build_model
 
-    source = SourceSettings(source="table", path=str(table), images=images, task="diagnosis")
-    records = read_source(source, on_bad_image="error", seed=0).records
+    is_manifest = data.is_dir() or data.suffix == PARQUET
+    if split and not is_manifest:
+        raise DataError(f"{data} is a table and has no splits; a folder of `skingpt4 data split` has them.")
+    kind = "manifest" if is_manifest else "table"
+    source = SourceSettings(source=kind, path=str(data), images=images, task="diagnosis", split=split)
+    records = [record for record in read_source(source, on_bad_image="error", seed=0).records if record.disease]
     if not records:
-        raise DataError(f"{table} gave no photograph to evaluate.")
+        raise DataError(f"{data} gave no photograph of a known disease to evaluate.")
     model, processor = build_model(settings)
     question = DIAGNOSIS_PROMPTS[1]
     features = encode_photographs(model, processor, [record.image for record in records])

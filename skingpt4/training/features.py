@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from skingpt4.config import Settings, resolve_path
+from skingpt4.data.records import ImageRef
 from skingpt4.device import resolve_device, resolve_dtype, resolve_vit_dtype
 from skingpt4.images import evaluation_transform, open_image, training_transform
 from skingpt4.weights.build import build_encoder
@@ -41,7 +43,7 @@ class FeatureFile:
 
 
 def cached_features(
-    settings: Settings, images: Sequence[Path], random_crop: bool, folder: Path, progress: Progress
+    settings: Settings, images: Sequence[ImageRef], random_crop: bool, folder: Path, progress: Progress
 ) -> FeatureFile:
     """The features of these photographs, from disk where they were computed before.
 
@@ -57,7 +59,7 @@ def cached_features(
 
 
 def _compute(
-    settings: Settings, images: Sequence[Path], random_crop: bool, views: int, path: Path, progress: Progress
+    settings: Settings, images: Sequence[ImageRef], random_crop: bool, views: int, path: Path, progress: Progress
 ) -> None:
     device = resolve_device(settings.run.device)
     decoder_dtype = resolve_dtype(settings.model.precision, device)
@@ -96,7 +98,21 @@ def view_pixels(image: Image, size_px: int, random_crop: bool, seed: str) -> Ten
         return training_transform(size_px)(image)
 
 
-def _key(settings: Settings, images: Sequence[Path], random_crop: bool, views: int) -> str:
+@dataclass(frozen=True)
+class Pixels:
+    """float32[3, S, S] of record `number`, decoded at every call; the random crop belongs to the record and the view.
+    (A class, so that it can be sent to worker processes.)
+    """
+
+    image_size_px: int
+    random_crop: bool
+    seed: int
+
+    def __call__(self, number: int, image: ImageRef, view: int) -> Tensor:
+        return view_pixels(open_image(image), self.image_size_px, self.random_crop, f"{self.seed}:{number}:{view}")
+
+
+def _key(settings: Settings, images: Sequence[ImageRef], random_crop: bool, views: int) -> str:
     """Hash of everything that the features depend on."""
     model, run = settings.model, settings.run
     device = resolve_device(run.device)
@@ -111,8 +127,12 @@ def _key(settings: Settings, images: Sequence[Path], random_crop: bool, views: i
     for weights in (model.vit_weights, model.q_former_model):
         digest.update(file_hash(find_file(resolve_path(weights)) or Path(resolve_path(weights))))
     for image in images:
-        digest.update(file_hash(image) if image.is_file() else b"missing")
+        digest.update(_content_hash(image) if image.is_file() else b"missing")
     return digest.hexdigest()[:24]
+
+
+def _content_hash(image: ImageRef) -> bytes:
+    return file_hash(image) if isinstance(image, Path) else hashlib.sha256(image.read_bytes()).digest()
 
 
 def file_hash(path: Path) -> bytes:

@@ -7,22 +7,23 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import AutocastKwargs, set_seed
-from torch import Tensor
 
 from skingpt4.config import Settings, save_settings
 from skingpt4.data.loading import LoadedData, load_records
-from skingpt4.data.records import Record
+from skingpt4.data.records import ImageRef, Record
+from skingpt4.data.sequences import Records
 from skingpt4.device import resolve_device, resolve_dtype
 from skingpt4.errors import DataError, ImageError, TrainingError
 from skingpt4.images import open_image
 from skingpt4.processor import Processor
-from skingpt4.training.features import cached_features, view_pixels
+from skingpt4.training.features import Pixels, cached_features
 from skingpt4.training.log import RunLog, with_progress
 from skingpt4.training.loop import Objective, fit
-from skingpt4.training.samples import InputOf, SampleStream, batches, positions
+from skingpt4.training.samples import InputOf, Positions, SampleStream, batches
 from skingpt4.training.schedule import build_optimizer
 from skingpt4.training.state import STATE_FILE, Progress, load_state
 from skingpt4.weights.build import build_model, require_files
@@ -110,18 +111,10 @@ def _global_batch(settings: Settings, accelerator: Accelerator) -> int:
     return settings.run.batch_size_train * settings.run.accum_grad_iters * accelerator.num_processes
 
 
-def _positions(settings: Settings, accelerator: Accelerator, first: int, last: int) -> list[list[int]]:
+def _positions(settings: Settings, accelerator: Accelerator, first: int, last: int) -> Positions:
     run = settings.run
-    return list(
-        positions(
-            first,
-            last,
-            run.accum_grad_iters,
-            run.batch_size_train,
-            accelerator.process_index,
-            accelerator.num_processes,
-        )
-    )
+    rank, ranks = accelerator.process_index, accelerator.num_processes
+    return Positions(first, last, run.accum_grad_iters, run.batch_size_train, rank, ranks)
 
 
 def _views(settings: Settings) -> int:
@@ -138,20 +131,15 @@ def _pin(device: torch.device) -> bool:
     return device.type == "cuda"
 
 
-def _inputs(settings: Settings, records: Sequence[Record], random_crop: bool) -> InputOf:
+def _inputs(settings: Settings, records: Records, random_crop: bool) -> InputOf:
     """What the objective sees of a record: features from the cache, or pixels decoded now."""
     if not settings.data.cache_features:
-
-        def pixels(number: int, view: int) -> Tensor:
-            image = open_image(records[number].image)
-            return view_pixels(image, settings.model.image_size, random_crop, f"{settings.run.seed}:{number}:{view}")
-
-        return pixels
-    images = list(dict.fromkeys(record.image for record in records))
-    place = {image: index for index, image in enumerate(images)}
+        return Pixels(settings.model.image_size, random_crop, settings.run.seed)
+    place: dict[ImageRef, int] = {}
+    of_record = np.array([place.setdefault(image, len(place)) for image in records.images()])
     folder = Path(settings.data.feature_cache or Path(settings.run.output_dir) / "features")
-    features = cached_features(settings, images, random_crop, folder, with_progress)
-    return lambda number, view: features(place[records[number].image], view)
+    features = cached_features(settings, list(place), random_crop, folder, with_progress)
+    return lambda number, image, view: features(of_record[number], view)
 
 
 def _validation(
@@ -174,27 +162,33 @@ def _without_bad_images(data: LoadedData, settings: Settings) -> LoadedData:
     """Leave out records whose photograph cannot be read, where the settings say `skip`; count them aloud."""
     if settings.data.on_bad_image == "error":
         return data
-    images = list(dict.fromkeys(record.image for record in [*data.train, *data.validation]))
-    bad: dict[Path, str] = {}
-    for index in with_progress(range(len(images)), "looking for unreadable photographs", len(images)):
-        try:
-            open_image(images[index])
-        except ImageError as error:
-            bad[images[index]] = str(error)
+    bad: dict[ImageRef, str] = {}
+    kept = LoadedData(_readable(data.train, bad), _readable(data.validation, bad), data.reports)
     if bad:
         print(
             f"{len(bad)} unreadable photographs are skipped: "
             + "; ".join(list(bad.values())[:5])
             + (" …" if len(bad) > 5 else "")
         )
-    kept = LoadedData(
-        train=[record for record in data.train if record.image not in bad],
-        validation=[record for record in data.validation if record.image not in bad],
-        reports=data.reports,
-    )
     if not kept.train:
         raise DataError("No readable photograph is left to train on.")
     return kept
+
+
+def _readable(records: Records, bad: dict[ImageRef, str]) -> Records:
+    """The records whose photograph can be read; the others' errors are noted in `bad`."""
+    images, last, kept = records.images(), None, []
+    for number in with_progress(range(len(records)), "looking for unreadable photographs", len(records)):
+        image = next(images)
+        if image != last and image not in bad:  # records of one photograph mostly follow one another
+            try:
+                open_image(image)
+            except ImageError as error:
+                bad[image] = str(error)
+        last = image
+        if image not in bad:
+            kept.append(number)
+    return records.select(np.array(kept, int))
 
 
 def _data_summary(data: LoadedData) -> dict[str, object]:

@@ -71,7 +71,8 @@ def test_a_talk_with_commands(
         "SkinGPT-4: Plaque",
         "Give the picture's file: /image FILE",
         f"{tmp_path}/none.png does not exist.",
-        f"{tmp_path}/note.png is no image that can be read (JPEG, PNG, WebP, TIFF, BMP or GIF were expected).",
+        f"{tmp_path}/note.png is no image that can be read (JPEG, PNG, WebP, TIFF, BMP, GIF, HEIC, AVIF or DICOM were "
+        "expected). Save the picture as JPEG or PNG.",
         f"/what is no command. {terminal.HELP}",
         terminal.HELP,
         "SkinGPT-4: Plaque",

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,11 @@ from skingpt4.vocabulary import CONCEPTS, DIAGNOSIS_PROMPTS
 
 @pytest.fixture
 def dermnet(tmp_path: Path, draw_picture: Callable[..., Path]) -> str:
-    """20 images of two diseases."""
+    """20 different images of two diseases."""
     root = tmp_path / "dermnet"
-    for disease in ("Eczema", "Scabies"):
+    for red, disease in enumerate(("Eczema", "Scabies")):
         for index in range(10):
-            draw_picture(root / disease / f"{index}.png")
+            draw_picture(root / disease / f"{index}.png", f"rgb({red}, {index}, 0)")
     return str(root)
 
 
@@ -34,7 +34,7 @@ def half_a_table(tmp_path: Path, draw_picture: Callable[..., Path]) -> str:
     return str(path)
 
 
-def names(records: list[Record]) -> list[str]:
+def names(records: Sequence[Record]) -> list[str]:
     return [f"{record.image.parent.name}/{record.image.name}" for record in records]
 
 
@@ -44,7 +44,7 @@ def test_sources_are_joined_in_order(dermnet: str, half_a_table: str) -> None:
     assert len(loaded.train) == 21
     assert loaded.train[0].questions == DIAGNOSIS_PROMPTS
     assert loaded.train[-1].concepts == ("Papule",)
-    assert loaded.validation == []
+    assert len(loaded.validation) == 0
     assert [report.summary() for report in loaded.reports] == [
         "folder dermnet: 20 rows, 20 kept",
         "table half.jsonl: 2 rows, 1 without their image (gone.png), 1 kept",
@@ -85,7 +85,7 @@ def test_the_validation_part_is_held_out_by_the_seed(dermnet: str) -> None:
 def test_all_records_of_an_image_fall_on_one_side(tmp_path: Path, draw_picture: Callable[..., Path]) -> None:
     lines = []
     for index in range(10):
-        draw_picture(tmp_path / f"{index}.png")
+        draw_picture(tmp_path / f"{index}.png", f"rgb(0, {index}, 0)")
         lines += [json.dumps({"image": f"{index}.png", "disease": "eczema", "notes": note}) for note in "abc"]
     (tmp_path / "t.jsonl").write_text("\n".join(lines), encoding="utf-8")
     data = DataSettings(train=[SourceSettings("table", str(tmp_path / "t.jsonl"))], validation_fraction=0.3)
@@ -143,12 +143,48 @@ def test_empty_sets_are_errors(tmp_path: Path, dermnet: str, draw_picture: Calla
     with pytest.raises(DataError, match="The validation set is empty"):
         load_records(DataSettings(train=[SourceSettings("folder", dermnet)], validation=[empty]), "", 1)
     one = SourceSettings("folder", dermnet, limit=1)
-    with pytest.raises(DataError, match=r"0\.1 of 1 images cannot be held out.*data\.validation_fraction=0"):
+    with pytest.raises(DataError, match=r"0\.1 of 1 different images cannot be held out.*data\.validation_fraction=0"):
         load_records(DataSettings(train=[one], validation_fraction=0.1), "", 1)
 
 
 def test_a_negative_limit_and_an_unknown_source_are_errors(dermnet: str) -> None:
     with pytest.raises(DataError, match=r"has limit -1; 0 \(all\) or more was expected"):
         load_records(DataSettings(train=[SourceSettings("folder", dermnet, limit=-1)]), "", 1)
-    with pytest.raises(DataError, match="is 'dermnet'; it must be skincon, folder, table or minigpt4"):
+    with pytest.raises(DataError, match="is 'dermnet'; it must be skincon, folder, table, minigpt4 or manifest"):
         load_records(DataSettings(train=[SourceSettings("dermnet", dermnet)]), "", 1)
+
+
+def test_a_limit_and_the_validation_part_are_drawn_as_they_were(dermnet: str) -> None:
+    """Written out, so that a change of the draw is noticed: runs are repeated by their seed."""
+    data = DataSettings(train=[SourceSettings("folder", dermnet, limit=10)], validation_fraction=0.3)
+    loaded = load_records(data, "", 3)
+    eczema, scabies = ([f"{name}/{number}.png" for number in range(10)] for name in ("Eczema", "Scabies"))
+    assert names(loaded.train) == [*(eczema[n] for n in (0, 2, 3, 5)), *(scabies[n] for n in (2, 5, 6))]
+    assert names(loaded.validation) == [eczema[n] for n in (1, 6, 8)]
+
+
+def test_what_belongs_together_is_held_out_together(tmp_path: Path, draw_picture: Callable[..., Path]) -> None:
+    """12 files: pairs of one content, which lie in two folders."""
+    for disease in ("Eczema", "Scabies"):
+        for number in range(6):
+            draw_picture(tmp_path / disease / f"{disease}{number}.png", f"rgb(0, {number}, 0)")
+    data = DataSettings(train=[SourceSettings("folder", str(tmp_path))], validation_fraction=0.5)
+    for seed in range(5):
+        loaded = load_records(data, "", seed)
+        assert (len(loaded.train), len(loaded.validation)) == (6, 6)
+        colours = [{record.image.read_bytes() for record in part} for part in (loaded.train, loaded.validation)]
+        assert not colours[0] & colours[1]
+
+
+def test_a_validation_set_that_leaks_is_refused_unless_allowed(
+    dermnet: str, tmp_path: Path, draw_picture: Callable[..., Path]
+) -> None:
+    draw_picture(tmp_path / "v" / "Eczema" / "new.png", "rgb(9, 9, 9)")
+    draw_picture(tmp_path / "v" / "Eczema" / "copy.png", "rgb(1, 4, 0)")  # as Scabies/4.png
+    data = DataSettings(
+        train=[SourceSettings("folder", dermnet)], validation=[SourceSettings("folder", str(tmp_path / "v"))]
+    )
+    with pytest.raises(DataError, match=r"(?s)1 of 2 validation images.*copy\.png.*Scabies.4\.png.*allow_leaks=true"):
+        load_records(data, "", 1)
+    data.allow_leaks = True
+    assert len(load_records(data, "", 1).validation) == 2

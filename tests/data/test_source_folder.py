@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from skingpt4.config import SourceSettings
-from skingpt4.data.folder import disease_name, read_folder
+from skingpt4.data.folder import disease_name, read_disease_folders, read_folder
+from skingpt4.data.names import read_classes
 from skingpt4.errors import DataError
 from skingpt4.vocabulary import DIAGNOSIS_PROMPTS
 
@@ -35,7 +36,7 @@ def test_each_image_becomes_a_diagnosis(tmp_path: Path, draw_picture: Callable[.
     root = tmp_path / "dermnet"
     for name in ("Eczema Photos/2.JPG", "Eczema Photos/1.png", "Vitiligo/x.webp", "Vitiligo/.hidden.jpg", "stray.jpg"):
         draw_picture(root / name)
-    (root / "Vitiligo" / "photo.heic").write_bytes(b"not read")
+    (root / "Vitiligo" / "photo.psd").write_bytes(b"not read")
     (root / "Scabies").mkdir()
     (root / "readme.txt").write_text("notes")
     report = read_folder(SourceSettings("folder", str(root)))
@@ -44,11 +45,11 @@ def test_each_image_becomes_a_diagnosis(tmp_path: Path, draw_picture: Callable[.
         ("2.JPG", "eczema"),
         ("x.webp", "vitiligo"),
     ]
-    assert report.records[0].answer == "This could be a skin disease image of eczema."
+    assert report.records[0].answers[0] == "This could be a skin disease image of eczema."
     assert report.records[0].questions == DIAGNOSIS_PROMPTS
     assert report.summary() == (
         "folder dermnet: 4 rows, 1 without an answer, 3 kept; folders without images: Scabies; "
-        "files that are no images left out: 1 .heic"
+        "files that are no images left out: 1 .psd"
     )
 
 
@@ -82,3 +83,27 @@ def test_wrong_places_are_named(tmp_path: Path) -> None:
         read_folder(SourceSettings("folder", str(file)))
     with pytest.raises(DataError, match="leave `images` empty"):
         read_folder(SourceSettings("folder", str(tmp_path), images="elsewhere"))
+
+
+def test_folders_have_the_classes_of_a_mapping(tmp_path: Path, draw_picture: Callable[..., Path]) -> None:
+    for name in ("Eczema Photos", "Warts"):
+        draw_picture(tmp_path / "derm" / name / "1.png")
+    mapping = tmp_path / "classes.yaml"
+    mapping.write_text("eczema photos: Dermatitis\nwarts: Others\n", encoding="utf-8")
+    report = read_disease_folders(tmp_path / "derm", read_classes(mapping))
+    assert [(record.disease, record.disease_class) for record in report.records] == [
+        ("eczema", "Dermatitis"),
+        ("warts", "Others"),
+    ]
+    mapping.write_text("eczema: Dermatitis\nwart: Others\n", encoding="utf-8")
+    with pytest.raises(
+        DataError, match=r"(?s)2 folders without a class in .*'Eczema Photos'.*'Warts', did you mean 'wart'"
+    ):
+        read_disease_folders(tmp_path / "derm", read_classes(mapping))
+
+
+def test_all_folders_whose_names_say_no_disease_are_named(tmp_path: Path, draw_picture: Callable[..., Path]) -> None:
+    for name in ("train", "Photos"):
+        draw_picture(tmp_path / name / "1.png")
+    with pytest.raises(DataError, match=r"Photos holds images.*; .*train holds images.*; name each folder"):
+        read_disease_folders(tmp_path)

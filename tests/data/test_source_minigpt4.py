@@ -30,7 +30,7 @@ def test_captions_are_the_answers(tmp_path: Path, draw_picture: Callable[..., Pa
         {"image_id": "8", "caption": ""},
     ]
     report = read_minigpt4(write(tmp_path, {"annotations": entries}))
-    assert [(record.image.relative_to(tmp_path).as_posix(), record.answer) for record in report.records] == [
+    assert [(record.image.relative_to(tmp_path).as_posix(), record.answers[0]) for record in report.records] == [
         ("image/2.jpg", "A red plaque."),
         ("image/a.b.PNG", "Scales."),
         ("image/sub/5.jpeg", "A nodule."),

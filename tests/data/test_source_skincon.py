@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from skingpt4.config import SourceSettings
-from skingpt4.data.skincon import FLAG_COLUMN, read_annotations, read_skincon
+from skingpt4.data.skincon import (
+    DDI,
+    FITZPATRICK17K,
+    FLAG_COLUMN,
+    UNJUDGED_ANSWER,
+    Label,
+    read_annotated_images,
+    read_annotations,
+    read_fitzpatrick17k,
+    read_skincon,
+)
 from skingpt4.errors import DataError
 from skingpt4.vocabulary import CONCEPT_PROMPT, CONCEPTS
 
@@ -29,7 +39,7 @@ def test_answers_name_the_concepts_in_column_order(tmp_path: Path, draw_picture:
     path = write_annotations(tmp_path / "annotations.csv", [("a.jpg", {"Erythema", "Scale", "Plaque"}, "0")])
     report = read_skincon(SourceSettings("skincon", str(path), str(tmp_path / "photos")))
     (record,) = report.records
-    assert record.answer == "This is a skin disease image with following clinical concepts: Plaque, Scale, Erythema"
+    assert record.answers[0] == "This is a skin disease image with following clinical concepts: Plaque, Scale, Erythema"
     assert record.concepts == ("Plaque", "Scale", "Erythema")
     assert record.questions == (CONCEPT_PROMPT,)
     assert record.image == tmp_path / "photos" / "a.jpg"
@@ -114,3 +124,99 @@ def test_the_published_ddi_with_some_of_its_images(
         "skincon annotations_ddi.csv: 656 rows, 20 flagged 'Do not consider', 596 without"
     )
     assert report.summary().endswith("and 591 more), 40 kept")
+
+
+def test_an_image_listed_twice(tmp_path: Path, draw_picture: Callable[..., Path]) -> None:
+    draw_picture(tmp_path / "a.png")
+    same = [("a.png", {"Cyst"}, "0"), ("a.png", {"Cyst"}, "0.0")]
+    report = read_skincon(SourceSettings("skincon", str(write_annotations(tmp_path / "same.csv", same))))
+    assert report.summary() == (
+        "skincon same.csv: 1 rows, 1 kept; rows that list an image again with the same labels: 1"
+    )
+    other = [*same, ("b.png", {"Cyst"}, "0"), ("a.png", {"Papule"}, "0"), ("b.png", {"Cyst"}, "1")]
+    with pytest.raises(DataError) as caught:
+        read_annotations(write_annotations(tmp_path / "other.csv", other))
+    message = str(caught.value)
+    assert "2 errors" in message
+    assert "row 5: image 'a.png' is in row 2 too, with other labels (Cyst; here Papule)" in message
+    assert "row 6: image 'b.png' is in row 4 too, with other labels (Cyst; here flagged)" in message
+
+
+def test_flagged_rows_are_kept_on_request_and_say_that_nothing_can_be_judged(
+    tmp_path: Path, draw_picture: Callable[..., Path]
+) -> None:
+    for name in ("kept.png", "flagged.png"):
+        draw_picture(tmp_path / name)
+    rows = [("kept.png", {"Papule"}, "0"), ("flagged.png", set[str](), "1"), ("gone.png", set[str](), "1")]
+    path = write_annotations(tmp_path / "ddi.csv", rows)
+    report = read_annotated_images(path, tmp_path, DDI, keep_flagged=True)
+    assert [(record.image.name, record.concepts) for record in report.records] == [
+        ("kept.png", ("Papule",)),
+        ("flagged.png", ()),
+    ]
+    assert report.records[1].answers == (UNJUDGED_ANSWER,)
+    assert report.summary() == (
+        "skincon ddi.csv: 3 rows, 1 without their image (gone.png), 2 kept; "
+        "flagged rows kept without concepts: 2 (flagged.png, gone.png)"
+    )
+    assert [record.image.name for record in read_annotated_images(path, tmp_path, DDI).records] == ["kept.png"]
+
+
+def test_links_out_of_the_folder_are_errors_of_their_rows(tmp_path: Path, draw_picture: Callable[..., Path]) -> None:
+    draw_picture(tmp_path / "elsewhere" / "a.png")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").symlink_to(tmp_path / "elsewhere" / "a.png")
+    path = write_annotations(tmp_path / "some.csv", [("gone.png", {"Cyst"}, "0"), ("a.png", {"Cyst"}, "0")])
+    with pytest.raises(DataError, match=r"1 error in its rows:\s+row 3: image 'a\.png' is a link that leads out"):
+        read_annotated_images(path, tmp_path / "photos", DDI)
+
+
+FITZPATRICK_HEADER = "md5hash,fitzpatrick_scale,label,qc,url\n"
+
+
+def test_the_join_gives_disease_skin_type_and_source(tmp_path: Path, draw_picture: Callable[..., Path]) -> None:
+    for name in "abcd":
+        draw_picture(tmp_path / f"{name}.jpg")
+    rows = [(f"{name}.jpg", {"Papule"}, "0") for name in "abcd"]
+    path = write_annotations(tmp_path / "some.csv", rows)
+    table = tmp_path / "fitzpatrick17k.csv"
+    lines = "a,6,scabies,,https://www.dermaamin.com/x.jpg\nb,-1,eczema,1 Diagnostic,\nc,2,acne,3 Wrongly labelled,\n"
+    table.write_text(FITZPATRICK_HEADER + lines, encoding="utf-8")
+    report = read_annotated_images(path, tmp_path, FITZPATRICK17K, read_fitzpatrick17k(table))
+    assert [(record.disease, record.skin_type, record.source) for record in report.records] == [
+        ("scabies", 6, "fitzpatrick17k/dermaamin.com"),
+        ("eczema", -1, "fitzpatrick17k"),
+        ("", 2, "fitzpatrick17k"),
+        ("", -1, "fitzpatrick17k"),
+    ]
+    assert {record.concepts for record in report.records} == {("Papule",)}
+    assert report.remarks == [
+        "images that fitzpatrick17k.csv does not list: 1",
+        "diseases left empty that Fitzpatrick17k calls wrongly labelled: 1",
+    ]
+
+
+def test_a_wrong_fitzpatrick17k_table_is_an_error(tmp_path: Path) -> None:
+    table = tmp_path / "fitzpatrick17k.csv"
+    table.write_text(
+        FITZPATRICK_HEADER + "a,7,acne,,\n,1,acne,,\nb,1,acne,,\nb,2,acne,,\nb,1,acne,,\n", encoding="utf-8"
+    )
+    with pytest.raises(DataError) as caught:
+        read_fitzpatrick17k(table)
+    message = str(caught.value)
+    assert "3 errors" in message
+    assert "row 2: `fitzpatrick_scale` is '7'; 1-6, or -1 for unknown, was expected" in message
+    assert "row 3: `md5hash` is empty" in message
+    assert "row 5: image 'b' is in row 4 too, with other labels" in message
+    table.write_text("md5,fitzpatrick,label\na,1,acne\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"no column `md5hash`, `fitzpatrick_scale`.*did you mean `fitzpatrick`"):
+        read_fitzpatrick17k(table)
+
+
+def test_the_published_fitzpatrick17k(shared_data: Path) -> None:
+    labels = read_fitzpatrick17k(shared_data / "fitzpatrick17k.csv")
+    assert len(labels) == 16577
+    assert sum(label.skin_type == -1 for label in labels.values()) == 565
+    assert sum(not label.disease for label in labels.values()) == 17
+    first = labels["5e82a45bc5d78bd24ae9202d194423f8"]
+    assert first == Label("drug induced pigmentary changes", 3, "dermaamin.com")

@@ -38,7 +38,7 @@ def error_of(path: str, task: str = "diagnosis") -> str:
 def test_csv_with_notes(folder: Path) -> None:
     text = 'image,disease,notes,age\nimages/1.png,Eczema.,"Itchy,\r\n dry skin.",4\n3.jpg, vitiligo ,,\n'
     report = read_table(SourceSettings("table", write(folder, "t.csv", text)))
-    assert [record.answer for record in report.records] == [
+    assert [record.answers[0] for record in report.records] == [
         "This could be a skin disease image of Eczema. Itchy, dry skin.",
         "This could be a skin disease image of vitiligo.",
     ]
@@ -64,9 +64,9 @@ def test_the_embedded_defaults_lines_serve_both_tasks(folder: Path) -> None:
     }
     path = write_lines(folder, line)
     (diagnosis,) = read_table(SourceSettings("table", path)).records
-    assert diagnosis.answer == "This could be a skin disease image of psoriasis. The skin shows plaques."
+    assert diagnosis.answers[0] == "This could be a skin disease image of psoriasis. The skin shows plaques."
     (concepts,) = read_table(SourceSettings("table", path, task="concepts")).records
-    assert concepts.answer == "This is a skin disease image with following clinical concepts: Plaque, Scale"
+    assert concepts.answers[0] == "This is a skin disease image with following clinical concepts: Plaque, Scale"
     assert (concepts.concepts, concepts.disease) == (("Plaque", "Scale"), "psoriasis")
 
 
@@ -170,7 +170,8 @@ def test_many_errors_are_counted_and_the_first_shown(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.xlsx", b"PK", "suffix must be one of .csv, .tsv, .jsonl, .ndjson; export it as CSV"),
+        ("t.xlsx", b"PK", "is no Excel workbook that can be read"),
+        ("t.xls", b"", "suffix must be one of .csv, .tsv, .jsonl, .ndjson, .parquet, .xlsx, .xlsm"),
         ("t.csv", b"image,disease\n3.jpg,Sj\xf6gren\n", "is not UTF-8 (byte 22"),
         ("t.csv", b'image,disease\n3.jpg,"eczema\n3.jpg,x\n', "is not a sound CSV file: line 3"),
         ("t.csv", b"image,disease,disease\n3.jpg,x,y\n", "more than one column `disease`"),

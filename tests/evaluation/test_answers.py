@@ -47,7 +47,7 @@ def test_evaluate_counts_right_diagnoses(
 
     save_settings(tiny_settings, tmp_path / "model.yaml")
     table, out = write_table(tmp_path / "data", 6), tmp_path / "answers.jsonl"
-    command = ["evaluate", "--cfg-path", str(tmp_path / "model.yaml"), "--table", str(table), "--out", str(out)]
+    command = ["evaluate", "--cfg-path", str(tmp_path / "model.yaml"), "--data", str(table), "--out", str(out)]
     assert main(command) == 0
     printed = capsys.readouterr().out
     answers = [json.loads(line) for line in out.read_text().splitlines()]

@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 
 from skingpt4.data.records import Record
-from skingpt4.training.samples import SampleStream, positions
+from skingpt4.training.samples import Positions, SampleStream
 
-RECORDS = [Record(Path(f"{n}.png"), ("a?", "b?"), str(n)) for n in range(7)]
+RECORDS = [Record(Path(f"{n}.png"), ("a?", "b?"), (str(n),)) for n in range(7)]
 
 
 def stream(seed: int = 1) -> SampleStream:
-    return SampleStream(RECORDS, lambda number, view: torch.tensor([number, view]), views=3, seed=seed)
+    return SampleStream(RECORDS, lambda number, image, view: torch.tensor([number, view]), views=3, seed=seed)
 
 
 def numbers(source: SampleStream, places: range) -> list[int]:
@@ -34,11 +34,11 @@ def test_the_seed_decides_everything() -> None:
 
 
 def test_processes_share_the_global_batch_without_overlap_or_gap() -> None:
-    one = [p for batch in positions(0, 4, micro_batches=2, batch=6, rank=0, ranks=1) for p in batch]
-    two = [p for rank in (0, 1) for batch in positions(0, 4, 2, 3, rank, 2) for p in batch]
+    one = [p for batch in Positions(0, 4, micro_batches=2, batch=6, rank=0, ranks=1) for p in batch]
+    two = [p for rank in (0, 1) for batch in Positions(0, 4, 2, 3, rank, 2) for p in batch]
     assert sorted(two) == one == list(range(48))
 
 
 def test_a_resumed_run_reads_what_the_uninterrupted_one_would_have_read() -> None:
-    whole = list(positions(0, 9, 2, 4, 1, 3))
-    assert list(positions(0, 5, 2, 4, 1, 3)) + list(positions(5, 9, 2, 4, 1, 3)) == whole
+    whole = list(Positions(0, 9, 2, 4, 1, 3))
+    assert list(Positions(0, 5, 2, 4, 1, 3)) + list(Positions(5, 9, 2, 4, 1, 3)) == whole
