@@ -137,11 +137,10 @@ def report(found: dict[str, dict[str, float]]) -> tuple[str, bool]:
     for name, figures in found.items():
         count, _, kind = name.partition(".")
         shown = "manifest (Parquet)" if kind == "parquet" else "every row of JSON lines"
-        lines.append(
-            f"| {int(count):,} | {shown} | {figures['open_seconds']:.2f} | {figures['first_seconds']:.2f} ({figures['first_cpu_seconds']:.2f}) "
-            f"| {figures['grown_bytes'] / 1e6:.0f} | {figures['peak_bytes'] / 1e6:.0f} "
-            f"| {figures['access_ms']:.3f} ({figures['access_cpu_ms']:.3f}) | {figures['after_bytes'] / 1e6:.0f} |"
-        )
+        times = f"{figures['open_seconds']:.2f} | {figures['first_seconds']:.2f} ({figures['first_cpu_seconds']:.2f})"
+        access = f"{figures['access_ms']:.3f} ({figures['access_cpu_ms']:.3f})"
+        first, peak, after = (figures[f"{name}_bytes"] / 1e6 for name in ("grown", "peak", "after"))
+        lines.append(f"| {int(count):,} | {shown} | {times} | {first:.0f} | {peak:.0f} | {access} | {after:.0f} |")
     largest = found[f"{SIZES[-1]}.parquet"]
     kept = largest["first_seconds"] < OPEN_SECONDS and largest["peak_bytes"] < OPEN_BYTES
     verdict = "within" if kept else "ABOVE"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from skingpt4.errors import DataError
 
@@ -47,7 +48,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read the source, give every disease its one name and its class, write the manifest, and say what was left out."""
-    from skingpt4.data.build import check_out, write_build
+    from skingpt4.data.build import check_out
     from skingpt4.data.names import read_classes, read_synonyms
     from skingpt4.data.template import fill, read_template
 
@@ -66,12 +67,27 @@ def run(arguments: argparse.Namespace) -> int:
     reports = arguments.read(arguments)
     for report in reports:
         report.records = [finish(record) for record in report.records]
-    note = write_build(reports, arguments.out, _noted(arguments), arguments.licence, arguments.force)
+    note = _write(reports, arguments)
     for report in reports:
         print(report.summary())
     print(f"Wrote {note['records']:,} records into {arguments.out}; image names are relative to {note['images_root']}.")
     print(f"Next: skingpt4 data summary {arguments.out}")
     return 0
+
+
+def _write(reports: list[SourceReport], arguments: argparse.Namespace) -> dict[str, Any]:
+    """The manifest into OUT; with --pack, its images as well."""
+    from skingpt4.data.build import write_build
+    from skingpt4.data.manifest import open_manifest
+    from skingpt4.data.pack import pack
+
+    if not arguments.pack:
+        return write_build(reports, arguments.out, _noted(arguments), arguments.licence, arguments.force)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=arguments.out.parent, prefix=".build-") as unpacked:
+        note = write_build(reports, Path(unpacked), _noted(arguments), arguments.licence)
+        pack(open_manifest(Path(unpacked)), arguments.out)
+    return {**note, "images_root": str(arguments.out)}
 
 
 def _noted(arguments: argparse.Namespace) -> dict[str, object]:
@@ -82,7 +98,9 @@ def _noted(arguments: argparse.Namespace) -> dict[str, object]:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to fill with the manifest")
-    parser.add_argument("--force", action="store_true", help="replace the manifest that is there")
+    written = parser.add_mutually_exclusive_group()
+    written.add_argument("--force", action="store_true", help="replace the manifest that is there")
+    written.add_argument("--pack", action="store_true", help="copy the images into DIR too, as tar shards (WebDataset)")
     parser.add_argument("--classes", type=Path, metavar="FILE", help="YAML table: name of a folder or disease -> class")
     parser.add_argument(
         "--synonyms", type=Path, metavar="FILE", help="YAML table of diseases' other names, in place of the package's"

@@ -186,6 +186,18 @@ def test_a_folder_with_classes_and_a_licence(
     assert run("build", "folder", tmp_path / "clinic", *options, "--force") == 0
 
 
+def test_packed_at_once(tmp_path: Path, draw_picture: Callable[..., Path]) -> None:
+    originals = [draw_picture(tmp_path / "set" / "eczema" / f"{number}.jpg") for number in range(3)]
+    assert run("build", "folder", tmp_path / "set", "--out", tmp_path / "packed", "--pack") == 0
+    for original in originals:
+        original.rename(original.with_suffix(".gone"))
+    records = list(open_manifest(tmp_path / "packed"))
+    assert [record.disease for record in records] == ["eczema"] * 3
+    found = {record.image.read_bytes() for record in records}
+    assert found == {original.with_suffix(".gone").read_bytes() for original in originals}
+    assert not list(tmp_path.glob(".build-*"))
+
+
 def test_minigpt4_keeps_its_captions(tmp_path: Path, draw_picture: Callable[..., Path]) -> None:
     draw_picture(tmp_path / "cc" / "image" / "2.webp")
     captions = {"annotations": [{"image_id": "2", "caption": "A red plaque."}, {"image_id": "3", "caption": "Gone."}]}
