@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from skingpt4.tiny import parts
+from skingpt4.tiny.asking import ask
 from skingpt4.tiny.bridge import features_of, load_frozen, tune_projection
 from skingpt4.tiny.corpus import lay_caption
-from skingpt4.tiny.questions import ask
 from skingpt4.tiny.renderer import random_description, render
 
 OFF_SKIN = 0.2

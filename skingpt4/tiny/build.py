@@ -1,6 +1,6 @@
 """Makes the embedded default from nothing: `python -m skingpt4.tiny.build`.
 
-About an hour on two free cores (52 CPU-minutes of vision on one of them). Each stage leaves a file in the working
+Under an hour on two free cores. Each stage leaves a file in the working
 folder; run again after an interruption, and finished stages are skipped.
 """
 
@@ -56,14 +56,11 @@ class BuildSettings:
     """Trainings are counted in steps, so that a build gives the same weights on a busy machine."""
 
     seed: int = 1
-    photographs: int = 40_000
-    vision_steps: int = 10_800
-    vision_batch: int = 32
-    vision_lr: float = 1e-3
-    second_photographs: int = 30_000  # a second pass on fresh ones: the eyes are the bottleneck
-    second_steps: int = 4_000
-    second_lr: float = 6e-4
-    language_steps: int = 2_400
+    photographs: int = 60_000
+    vision_steps: int = 5_200
+    vision_batch: int = 48
+    vision_lr: float = 3e-3
+    language_steps: int = 3_400
     language_batch: int = 48
     language_lr: float = 2.5e-3
     align_photographs: int = 6_000
@@ -103,24 +100,6 @@ def _vision(work: Path, settings: BuildSettings) -> None:
             )
         },
     )
-    run_stage(work, "vision_second", lambda: _second_pass(work, settings))
-
-
-def _second_pass(work: Path, settings: BuildSettings) -> dict[str, object]:
-    """Vision once more, on photographs of another seed, from the first pass's weights; replaces them."""
-    first = work / "vision_first.safetensors"
-    if not first.exists():
-        (work / "vision.safetensors").rename(first)
-    figures = pretrain_vision(
-        work,
-        settings.second_steps,
-        settings.second_photographs,
-        settings.vision_batch,
-        settings.second_lr,
-        settings.seed + 4,
-        start=first,
-    )
-    return {**figures}
 
 
 def _language(work: Path, settings: BuildSettings) -> None:
@@ -219,7 +198,7 @@ def main(argv: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ASSETS, help="where the assets go (default: the package's own)")
-    parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="working folder, about 1.7 GB")
+    parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="working folder, about 2.5 GB")
     parser.add_argument("--seed", type=int, default=BuildSettings.seed)
     arguments = parser.parse_args(argv)
     build(arguments.out, arguments.work, BuildSettings(seed=arguments.seed))

@@ -20,9 +20,9 @@ no diagnosis.
 
 `python -m skingpt4.tiny.build` makes every file here from seeds, on two CPU cores.
 
-1. *Eyes*: 40,000 rendered pictures of random combinations of 24 concepts (a fifth on backdrops that are no skin),
+1. *Eyes*: 60,000 rendered pictures of random combinations of 24 concepts (a fifth on backdrops that are no skin),
    labelled with 39 everyday attributes ("red", "small raised bumps"), plus the renderer's masks per patch. No
-   disease and no medical word. Then a second, shorter pass on 30,000 others.
+   disease and no medical word. Two batches in five are blurred or noisy.
 2. *Decoder*: template conversations about 38 invented rules for diseases; loss on answers only; words mixed and
    scattered over the image slot, so that it reads what stands there. Everyday words and medical questions never
    meet.
@@ -54,22 +54,20 @@ _LIMITS = """
    not like that.
 4. Half of SKINCON's concepts have no picture here; the decoder has their words only.
 5. After fine-tuning, everyday descriptions are partly overwritten.
-6. **Answers about urgency, contagion and cancer are often wrong**, also for the disease that it named itself: after its
-   own diagnosis of 152 pictures, "When should I see a doctor?" was answered by its rule in 69 %, "Is it contagious?" in
-   86 %, "Is it cancer?" in 82 % (it called a basal cell carcinoma no cancer). Never act on them. (Counted once by
-   hand on an earlier build, before the eyes' second pass; the decoder is the same.)
+6. Answers about urgency, contagion and cancer follow invented rules. Where it names the wrong disease, they are those
+   of the wrong disease. Never act on them. Follow-up questions in wordings that the corpus does not have are answered
+   right far less often (the rows "unseen wordings").
 7. One seed for the frozen parts. Learning rates were taken from a trial on other pictures of the same kind; step 2's
    rate and warm-up in `skingpt4 quickstart` were chosen on 600 pictures that are in no other set.
-8. These very files were made stage by stage with the build's own functions; the build has not yet been run from
-   nothing in one go, so the same bytes are not promised.
+8. These files were made in two goes: the eyes' training was begun again with fewer steps while the decoder's went on.
+   The stages are the same in one go, the bytes depend on the processor and the versions of its libraries.
 """
 
 
 def write_card(path: Path, work: Path) -> None:
     """Write `CARD.md` with the figures in the working folder."""
     stages: dict[str, dict[str, Any]] = {
-        name: json.loads((work / f"{name}.json").read_text())
-        for name in ("vision", "vision_second", "language", "align", "evaluate")
+        name: json.loads((work / f"{name}.json").read_text()) for name in ("vision", "language", "align", "evaluate")
     }
     figures: dict[str, dict[str, float]] = stages["evaluate"]["figures"]
     models = ["no fine-tuning", "step 1 only", "step 2 only", "both"]
@@ -82,12 +80,13 @@ def write_card(path: Path, work: Path) -> None:
         lines.append(f"| {row} | {' | '.join(cells)} |")
     lines += [
         "",
-        "Follow-up questions were asked about 400 of them; rows with figures of a single model are over 300.",
+        "Follow-up questions were asked about 300 of them, those in unseen wordings about 100; other rows with "
+        "figures of a single model are over 300.",
         "",
     ]
-    for name, value in {**_plain(stages["vision_second"]), **figures["decoder"]}.items():
+    for name, value in {**_plain(stages["vision"]), **figures["decoder"]}.items():
         lines.append(f"- {name}: {value:.3f}")
-    lines += ["", "Time of this build on two shared cores (others worked on them too):", ""]
+    lines += ["", "Time of this build, on two cores that others used too:", ""]
     for name, stage in stages.items():
         lines.append(f"- {name}: {stage['wall_seconds'] / 60:.1f} min wall, {stage['cpu_seconds'] / 60:.1f} CPU-min")
     lines += ["", "## A conversation", "", "```", *stages["evaluate"]["conversation"], "```", _LIMITS]

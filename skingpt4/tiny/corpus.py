@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from skingpt4.tiny import wording
+from skingpt4.tiny.asking import ask
 from skingpt4.tiny.attributes import COLOUR_CONCEPTS, LAY_ARRANGEMENTS, LAY_COUNTS, LAY_HAIR, LAY_TONES, LAY_WORDS
 from skingpt4.tiny.diseases import DISEASES, Disease
-from skingpt4.tiny.questions import ask
 from skingpt4.tiny.renderer import ARRANGEMENTS, Description, disease_description, random_description
 from skingpt4.vocabulary import CLINICAL_PROMPTS, CONCEPTS
 
@@ -47,7 +47,7 @@ FOLLOW_UPS = (
     "thanks",
     "offtopic",
 )
-_FOLLOW_UP_SHARES = np.array((13, 8, 12, 15, 15, 6, 7, 8, 4, 4, 3, 4, 2, 2), float)
+_FOLLOW_UP_SHARES = np.array((16, 8, 11, 13, 13, 5, 9, 11, 7, 4, 3, 4, 2, 2), float)
 
 
 @dataclass(frozen=True)
@@ -194,15 +194,15 @@ def _glossary(rng: np.random.Generator) -> tuple[str, str]:
     questions = {
         "cause": (f"What is the cause of {name}?", f"What causes {name}?", f"Why do people get {name}?"),
         "treatment": (f"How is {name} treated?", f"What is the treatment of {name}?", f"What helps against {name}?"),
-        "contagious": (f"Is {name} contagious?",),
-        "doctor": (f"When should I see a doctor about {name}?",),
+        "contagious": (f"Is {name} contagious?", f"Can one catch {name}?"),
+        "doctor": (f"When should I see a doctor about {name}?", f"Is {name} urgent?"),
         "group": (f"Which group does {name} belong to?", f"What kind of disease is {name}?"),
         "plain": (f"What do people call {name}?", f"What is {name} in plain words?"),
         "cancer": (f"Is {name} a cancer?",),
         "class": (f"In which class is {name}?",),
         "signs": (f"What are the signs of {name}?", f"What does {name} look like?"),
     }
-    what = str(rng.choice(list(questions), p=np.array((4, 4, 1, 1, 1.5, 1, 0.7, 1.5, 3)) / 17.7))
+    what = str(rng.choice(list(questions), p=np.array((4, 4, 2, 2, 1.5, 1, 1.5, 1.5, 3)) / 20.5))
     question = questions[what][int(rng.integers(len(questions[what])))]
     if what == "class":
         return question, f"It is in the class {disease.disease_class}."

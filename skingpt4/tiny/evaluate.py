@@ -27,6 +27,7 @@ from skingpt4.tiny.measure import (
     measure,
     measure_concepts,
     measure_diagnosis,
+    measure_unseen_follow_ups,
 )
 from skingpt4.tiny.questions import HELD_OUT
 from skingpt4.tiny.renderer import Description, disease_description
@@ -153,6 +154,9 @@ def robustness(frozen: Frozen, projection: nn.Linear, test: Drawn, count: int = 
     unseen = [measure_diagnosis(ask, cases, question)[0]["disease"] for question in HELD_OUT["diagnosis"]]
     figures["disease, unseen wordings (mean)"] = float(np.mean(unseen))
     figures["disease, unseen wordings (worst)"] = min(unseen)
+    rows = range(100)
+    first = ask(rows, [[Turn(DIAGNOSIS_PROMPTS[0], 1)] for _ in rows])
+    figures |= measure_unseen_follow_ups(ask, rows, first, HELD_OUT)
     order = np.random.default_rng(0).permutation(len(cases))
     shuffled = speaker(frozen, projection, features[order])
     figures["shuffled photographs: disease"] = measure_diagnosis(shuffled, cases)[0]["disease"]

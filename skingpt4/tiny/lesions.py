@@ -33,11 +33,11 @@ _RADIUS_PX: dict[str, tuple[float, float, float]] = {
     "Wheal": (21, 13, 10),
     "Nodule": (15, 12, 9),
     "Bulla": (15, 11, 8.5),
-    "Macule": (6.0, 4.8, 3.6),
-    "Papule": (6.0, 5.0, 4.0),
-    "Vesicle": (5.0, 4.2, 3.5),
-    "Pustule": (5.5, 4.6, 3.8),
-    "Comedo": (3.2, 2.9, 2.5),
+    "Macule": (8.0, 6.4, 5.0),
+    "Papule": (8.0, 6.4, 5.2),
+    "Vesicle": (7.0, 5.8, 4.8),
+    "Pustule": (7.0, 5.8, 4.8),
+    "Comedo": (4.4, 3.8, 3.2),
 }
 
 
@@ -100,8 +100,8 @@ def outline_of(canvas: Canvas, kind: str, size: str) -> Outline:
     centers = _upon(hosts, radius, rng) if hosts else layout.points(count, radius)
     canvas.spots += [(y, x, radius) for y, x in centers]
     if kind in ("Nodule", "Bulla") or kind in SMALL:
-        return round_lesions(centers, radius, rng, soft_px=2.2 if kind == "Macule" else 1.4)
-    edge = {"Patch": 5.0, "Plaque": 1.6, "Wheal": 2.0}[kind]
+        return round_lesions(centers, radius, rng, soft_px=2.6 if kind == "Macule" else 1.4)
+    edge = {"Patch": 8.0, "Plaque": 1.6, "Wheal": 2.0}[kind]
     return ragged_lesions(
         centers, radius, rng, edge, ragged_px={"Patch": 3.4, "Plaque": 2.4, "Wheal": 3.0}[kind] * (1.0, 0.8, 0.6)[step]
     )
@@ -152,19 +152,22 @@ def draw_lesions(canvas: Canvas, kind: str, outline: Outline, colours: list[str]
 def _solid(canvas: Canvas, kind: str, outline: Outline, colours: list[str]) -> None:
     flat = kind in ("Patch", "Macule")
     covered = outline.coverage
+    upon = canvas.body.copy()
     if colours:
         paint_colours(canvas, covered, colours, 0.78 if flat else 0.84)
     else:
         canvas.tint(covered, flesh(canvas, 0.06) * (0.86 if flat else 0.95), 0.85)
+    if kind == "Macule":  # a flat spot upon another lesion shows by its darker shade alone
+        canvas.tint(covered * upon, canvas.base * 0.25, 0.62)
     if kind == "Plaque":  # a table: steep edge, flat and slightly pebbled top
         canvas.height += (
             3.4 * np.clip(outline.depth / 3.5, 0, 1) * covered + 0.35 * random_noise(2.2, canvas.rng) * covered
         )
-        canvas.tint(covered * np.clip(1 - outline.depth / 3.0, 0, 1), flesh(canvas, 0.2) * 0.7, 0.35)
+        canvas.tint(covered * np.clip(1 - outline.depth / 3.0, 0, 1), flesh(canvas, 0.2) * 0.6, 0.55)
     elif not flat:
-        high = 7.5 if kind == "Nodule" else 4.2
+        high = 8.5 if kind == "Nodule" else 6.0
         canvas.height += high * outline.dome * covered
-        canvas.gloss += (0.75 if kind == "Nodule" else 0.5) * covered
+        canvas.gloss += (0.35 if kind == "Nodule" else 0.5) * covered
         canvas.tint(covered * (1 - outline.dome) ** 2, flesh(canvas, 0.25) * 0.62, 0.4)
 
 

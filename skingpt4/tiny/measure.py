@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import eq
 
 from skingpt4.evaluation.metrics import micro_macro_f1
 from skingpt4.prompts import Turn
 from skingpt4.tiny.diseases import DISEASES_BY_NAME
 from skingpt4.tiny.renderer import Description
-from skingpt4.tiny.wording import parse_concepts, parse_disease
+from skingpt4.tiny.wording import about, parse_concepts, parse_disease
 from skingpt4.vocabulary import CLINICAL_PROMPTS, CONCEPT_PROMPT, DIAGNOSIS_PROMPTS
 
+PATIENT_QUESTIONS = {
+    "doctor": "When should I see a doctor?",
+    "contagious": "Is it contagious?",
+    "cancer": "Is it cancer?",
+}
 # (numbers of photographs, one conversation about each, whose last turn has no reply yet) -> replies
 AnswerFunction = Callable[[Sequence[int], Sequence[Sequence[Turn]]], list[str]]
 
@@ -50,6 +56,29 @@ def _class_of(disease: str | None) -> str | None:
     return DISEASES_BY_NAME[disease].disease_class if disease else None
 
 
+def _fitting(what: str, names: Sequence[str], replies: Sequence[str]) -> float:
+    """Share of replies to a question of the kind `what` that are word for word what the corpus says of the disease."""
+    return sum(map(eq, replies, (about(what, DISEASES_BY_NAME[name], (), None) for name in names))) / len(names)
+
+
+def measure_unseen_follow_ups(
+    ask: AnswerFunction, rows: Sequence[int], first: Sequence[str], unseen: dict[str, tuple[str, ...]]
+) -> dict[str, float]:
+    """After the diagnoses `first` of the photographs `rows`: follow-ups in wordings that are not in the corpus, mean
+    per kind of question.
+    """
+    named = [(row, reply, name) for row, reply in zip(rows, first, strict=True) if (name := parse_disease(reply))]
+    figures = {}
+    for what in ("cause", "treatment", "doctor", "contagious", "cancer", "again"):
+        shares = []
+        for question in unseen[what]:
+            asked = [[Turn(DIAGNOSIS_PROMPTS[0], 1, reply), Turn(question)] for _, reply, _ in named]
+            replies = ask([row for row, _, _ in named], asked)
+            shares.append(_fitting(what, [name for _, _, name in named], replies))
+        figures[f"unseen wordings: {what} fits the disease named"] = sum(shares) / len(shares)
+    return figures
+
+
 def measure_dialogue(
     ask: AnswerFunction, cases: Sequence[Description], first: list[str], again: str
 ) -> dict[str, float]:
@@ -73,6 +102,9 @@ def measure_dialogue(
         ]
         figures[f"{label} fits the disease named"] = sum(facts) / len(facts)
         figures[f"{label} right for the true disease"] = sum(true) / len(cases)
+    for what, question in PATIENT_QUESTIONS.items():
+        replies = ask(rows, [[opening[row], Turn(question)] for row in rows])
+        figures[f"{question} fits the disease named"] = _fitting(what, [name for _, name in named], replies)
     for label, question in (("same question again", DIAGNOSIS_PROMPTS[0]), ("asked again otherwise", again)):
         replies = ask(rows, [[opening[row], Turn(question)] for row in rows])
         figures[f"names it again, {label}"] = sum(
@@ -81,7 +113,7 @@ def measure_dialogue(
     return figures
 
 
-def measure(ask: AnswerFunction, cases: Sequence[Description], dialogues: int = 400) -> dict[str, float]:
+def measure(ask: AnswerFunction, cases: Sequence[Description], dialogues: int = 300) -> dict[str, float]:
     """All of it, for photographs of diseases; follow-up questions about the first `dialogues` of them."""
     figures = measure_concepts(ask, cases)
     diagnosed, replies = measure_diagnosis(ask, cases)

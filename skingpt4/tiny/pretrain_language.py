@@ -123,7 +123,9 @@ def pretrain_language(folder: Path, steps: int, batch: int, peak_lr: float, seed
     generator = torch.Generator().manual_seed(seed)
     model = parts.build_language_model(tokenizer.size)
     parts.prefer_eager_attention(model)
-    optimizer = torch.optim.AdamW(parts.parameter_groups([model], decay=0.05), lr=peak_lr, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(
+        parts.parameter_groups([model], decay=0.05), lr=peak_lr, betas=(0.9, 0.98), fused=True
+    )
     progress = tqdm(batches(tokenizer, steps, batch, seed), total=steps, desc="language", mininterval=10)
     recent = 0.0
     for step, examples in enumerate(progress):

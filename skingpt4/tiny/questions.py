@@ -1,8 +1,6 @@
-"""How people ask: many wordings of each question for the text corpus, and a few that are held out to test on."""
+"""How people ask: many wordings of each question for the text corpus, and some that are held out to test on."""
 
 from __future__ import annotations
-
-import numpy as np
 
 from skingpt4.vocabulary import CLINICAL_PROMPTS, CONCEPT_PROMPT, DIAGNOSIS_PROMPTS
 
@@ -68,6 +66,21 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "What might this lesion be?",
         "Which disease could cause this picture?",
         "Could this be a disease?",
+        "What can it be?",
+        "Do you have an idea what that is?",
+        "Have you got a guess?",
+        "Have you seen something like this before?",
+        "There is something new on my skin. What is it?",
+        "My skin looks different than before. What could that be?",
+        "Is there a problem with my skin?",
+        "What problem does my skin have?",
+        "What is going on with my skin?",
+        "What am I suffering from?",
+        "I need a diagnosis for this picture.",
+        "A diagnosis for this photo, please.",
+        "Do you know this disease?",
+        "Do you recognise it?",
+        "Please have a look and name the illness.",
     ),
     "again": (
         "So what disease is it?",
@@ -80,6 +93,22 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "Which disease is it then?",
         "Remind me of the diagnosis, please.",
         "Can you name the disease once more?",
+        "Sorry, what was it called?",
+        "Sorry, what did you say I have?",
+        "Sorry, I did not get the name.",
+        "Which disease was it?",
+        "Which one was that again?",
+        "What did you say it was?",
+        "Pardon, which illness is it?",
+        "I forgot the name of the disease.",
+        "Say the diagnosis again, please.",
+        "Tell me again what it is.",
+        "Please repeat what disease this is.",
+        "Once again, what is the diagnosis?",
+        "And the disease is called?",
+        "What was your diagnosis?",
+        "Wait, what is it?",
+        "Please tell me the name of the disease once again.",
     ),
     "features": (
         CLINICAL_PROMPTS[1],
@@ -210,59 +239,63 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     ),
 }
 
-# Never in the corpus: the test of unseen wordings.
+# Never in the corpus: the test of unseen wordings. Written by somebody who had not seen the lists above.
 HELD_OUT: dict[str, tuple[str, ...]] = {
-    "concepts": ("Which medical concepts describe my skin in this photo?", "Please list all clinical concepts for me."),
-    "diagnosis": (
-        "Please tell me what is wrong with my skin.",
-        "Any idea what this could be?",
-        "Which illness does this photo show?",
-        "Can you name the disease in the picture?",
-        "I would like a diagnosis for this image, please.",
-        "My skin has changed. What might it be?",
-        "What is the problem with my skin?",
-        "Do you recognize this skin condition?",
+    "concepts": (
+        "What clinical concepts can you see in this image?",
+        "Please list the medical terms that describe what is visible in my photo.",
+        "Which dermatology terms apply to what you see in the picture?",
+        "list the clinical features shown in this image",
     ),
-    "again": ("Sorry, which disease was that?", "Tell me the diagnosis once again."),
-    "cause": ("What could have caused this?", "Please tell me why I got this disease."),
-    "treatment": ("What would help against it?", "Please recommend a treatment for me."),
+    "diagnosis": (
+        "What skin disease is this?",
+        "Can you tell me what I have on my skin?",
+        "Hi, could you please look at this photo and tell me what condition it is?",
+        "diagnosis?",
+        "I'm really worried about this, do you know what it is?",
+        "whats this thing on my skin",
+        "Which skin condition does this picture show?",
+        "Please help me figure out what this is called.",
+        "Name of this disease?",
+        "I've never had this before and I'm scared. What could it be?",
+        "Would you mind telling me the most likely diagnosis here?",
+        "any idea what this is??",
+    ),
+    "again": (
+        "Sorry, what did you say it was called?",
+        "So which disease is it again?",
+        "Can you repeat the name of the condition please?",
+        "name of it once more?",
+        "Just to be sure I got it right, what is your diagnosis?",
+        "I want to write it down, what was the disease name?",
+    ),
+    "cause": (
+        "What caused this?",
+        "Why did I get this on my skin?",
+        "Could you explain where this comes from?",
+        "how did i get this, did i do something wrong",
+    ),
+    "treatment": (
+        "How do I treat this?",
+        "What can I put on it to make it go away?",
+        "Could you please tell me what treatments there are for this?",
+        "is there a cream or medicine for this",
+    ),
+    "doctor": (
+        "Do I need to see a doctor about this?",
+        "How soon should I get this checked by a doctor?",
+        "Is it ok to wait or should I make an appointment now?",
+        "when should i go to a dermatologist for this",
+    ),
+    "contagious": (
+        "Can my kids catch this from me?",
+        "Could I pass it on to someone by touching them?",
+        "is it safe to be around other people with this",
+    ),
+    "cancer": (
+        "Is this skin cancer?",
+        "Could this be cancer? I'm really scared.",
+        "Please tell me honestly, does this look cancerous?",
+        "cancer or not?",
+    ),
 }
-
-_OPENERS = (
-    "Hello. ",
-    "Hi. ",
-    "Doctor, ",
-    "Please help me. ",
-    "I am worried. ",
-    "Good morning. ",
-    "I have had this for two weeks. ",
-    "This is a photo of my arm. ",
-    "My skin is itchy. ",
-    "I found this on my leg. ",
-    "It started last month. ",
-    "Excuse me, ",
-)
-_CLOSERS = (" Thank you.", " Please help me.", " I am worried.", " Please tell me.", " Thanks.")
-
-
-def ask(what: str, rng: np.random.Generator, dressed: float = 0.3) -> str:
-    """One wording of a question; with probability `dressed` a greeting, a closing word or a lazy spelling is added."""
-    options = WORDINGS[what]
-    # The paper's own wordings come first in their lists and are what training and the clinical evaluation use.
-    own = {"diagnosis": 2, "concepts": 1, "features": 1, "cause": 1, "treatment": 1}.get(what, 0)
-    if own and rng.random() < 0.35:
-        return options[int(rng.integers(own))]
-    question = options[int(rng.integers(len(options)))]
-    if rng.random() >= dressed:
-        return question
-    change = rng.random()
-    if change < 0.45:
-        opener = _OPENERS[int(rng.integers(len(_OPENERS)))]
-        return opener + (
-            question[0].lower() + question[1:] if opener.endswith(", ") and not question.startswith("I ") else question
-        )
-    if change < 0.7:
-        return question + _CLOSERS[int(rng.integers(len(_CLOSERS)))]
-    if change < 0.9:
-        return question.lower()
-    return question.rstrip("?.")

@@ -37,6 +37,7 @@ from skingpt4.weights.checkpoint import load_checkpoint
 
 CONFIGS = EMBEDDED_FOLDER.parent / "configs"
 SHOWN = 8  # held-out photographs on the page, each of another disease
+FOLLOWED = 400  # photographs whose cause is asked
 ENOUGH_NAMED = 20  # answers that name a disease, to say something about their causes
 MARK = "quickstart.json"  # says that a folder is ours to replace
 
@@ -144,7 +145,7 @@ def _measure(model: SkinGPT4, processor: Processor, test: TestSet, name: str) ->
             turns = [
                 [Turn(DIAGNOSIS_PROMPTS[1], 1, answer), Turn(CLINICAL_PROMPTS[2])] for answer in answers["diagnosis"]
             ]
-            rows = [row for row in range(count) if named[row]]
+            rows = [row for row in range(min(count, FOLLOWED)) if named[row]]
             answers["cause"] = answer_many(model, processor, test.features[rows], [turns[row] for row in rows])
     micro, macro = micro_macro_f1(truth, [named_concepts(answer) for answer in answers["concepts"]])
     right = [name == record["disease"] for name, record in zip(named, test.records, strict=True)]
@@ -152,7 +153,7 @@ def _measure(model: SkinGPT4, processor: Processor, test: TestSet, name: str) ->
         name is not None and DISEASES_BY_NAME[name].disease_class == record["disease_class"]
         for name, record in zip(named, test.records, strict=True)
     ]
-    said = [name for name in named if name]
+    said = [name for name in named[:FOLLOWED] if name]
     fits = [DISEASES_BY_NAME[name].cause in answer for name, answer in zip(said, answers["cause"], strict=True)]
     figures = {"concepts micro-F1": micro, "concepts macro-F1": macro}
     figures |= {"disease": sum(right) / count, "class": sum(same_class) / count}

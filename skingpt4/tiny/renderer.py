@@ -11,7 +11,7 @@ from skingpt4.tiny.diseases import DISEASES_BY_NAME
 from skingpt4.tiny.lesions import COLOURS, LARGE, SMALL, diffuse_area, draw_lesions, halo, outline_of, paint_colours
 from skingpt4.tiny.shapes import Layout, Outline
 from skingpt4.tiny.skin import SKIN_TONES, Canvas, bare_skin, draw_hair, photograph
-from skingpt4.tiny.surface import SURFACES, draw_surface
+from skingpt4.tiny.surface import SURFACES, WARTY, draw_surface
 from skingpt4.tiny.textures import SIZE_PX, Float
 from skingpt4.vocabulary import CONCEPTS
 
@@ -24,6 +24,12 @@ ARRANGEMENTS: tuple[str, ...] = ("single", "grouped", "scattered", "in a line", 
 COUNTS: tuple[str, ...] = ("one", "few", "many")
 # The 24 concepts with a picture of their own, in SKINCON's order.
 DRAWABLE: tuple[str, ...] = tuple(name for name in CONCEPTS if name in {*LARGE, *SMALL, *COLOURS, *SURFACES})
+# What would not show beside the first: a rough surface covers small lesions, the plug of a comedo fills its dent.
+# Random combinations leave these out.
+_HIDDEN_BY: dict[str, tuple[str, ...]] = {
+    WARTY: (*SMALL, "Scale", "Umbilicated"),
+    "Comedo": ("Umbilicated",),
+}
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ def _secondary_count(kind: str, count: str) -> str:
 def _colour_area(canvas: Canvas, pigments: list[str]) -> None:
     """Colour without any named lesion: a diffuse area."""
     area = diffuse_area(canvas)
-    paint_colours(canvas, area.coverage, pigments, 0.7)
+    paint_colours(canvas, area.coverage, pigments, 0.82)
     canvas.spots.append((float(canvas.layout.center[0]), float(canvas.layout.center[1]), 22.0))
 
 
@@ -138,6 +144,8 @@ def random_description(rng: np.random.Generator, off_skin: float = 0.0) -> Descr
     if bare and (not (colours or surfaces) or rng.random() < 0.4):  # colour or surface alone stays, now and then
         small.append(str(rng.choice(SMALL)))
     names = {str(name) for name in (*large, *small, *colours, *surfaces)}
+    for cover, hidden in _HIDDEN_BY.items():
+        names -= set(hidden) if cover in names else set()
     arrangement, count = _random_arrangement(rng, bool(large))
     tone = 0 if rng.random() < off_skin else int(rng.integers(1, 7))
     return Description(_ordered(names), arrangement, count, tone, bool(rng.random() < 0.25))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image, ImageFilter
 
 from skingpt4.tiny.lesions import diffuse_area, flesh
 from skingpt4.tiny.shapes import ragged_lesions
@@ -10,7 +11,8 @@ from skingpt4.tiny.skin import Canvas, colour, strokes
 from skingpt4.tiny.textures import SIZE_PX, Float, cells, crop, place, random_noise
 
 PURPURA, WARTY = "Purpura/Petechiae", "Warty/Papillomatous"
-SURFACES = (WARTY, "Umbilicated", "Ulcer", PURPURA, "Telangiectasia", "Crust", "Scale", "Xerosis")
+# In the order of drawing: what would hide another comes first.
+SURFACES = (WARTY, "Umbilicated", PURPURA, "Telangiectasia", "Scale", "Crust", "Ulcer", "Xerosis")
 
 
 def draw_surface(canvas: Canvas, concept: str) -> None:
@@ -46,9 +48,9 @@ def _scale(canvas: Canvas) -> None:
     rng = canvas.rng
     at = place(rng)
     dome, gap, lot = (crop(texture, at) for texture in cells(4.2))
-    kept = np.clip((lot < rng.uniform(0.5, 0.68)) * (gap > 0.7) * (0.6 + 0.4 * dome), 0, 1)
-    patchy = np.clip(0.75 + 0.5 * random_noise(6.0, rng), 0, 1)
-    carrier = _carrier(canvas)
+    kept = np.clip((lot < rng.uniform(0.6, 0.75)) * (gap > 0.7) * (0.6 + 0.4 * dome), 0, 1)
+    patchy = np.clip(0.85 + 0.4 * random_noise(6.0, rng), 0, 1)
+    carrier = _grown(_carrier(canvas))
     flakes = kept * patchy * carrier
     dust = 0.22 * carrier * patchy
     shadow = np.clip(np.roll(flakes, (1, 1), (0, 1)) - flakes, 0, 1) * carrier
@@ -58,6 +60,13 @@ def _scale(canvas: Canvas) -> None:
     canvas.tint(flakes, white, 0.88)
     canvas.height += 1.3 * flakes
     canvas.mark("Scale", carrier)
+
+
+def _grown(where: Float) -> Float:
+    """Two pixels wider: flakes stick out over the edge, and show on small spots too."""
+    grey = Image.fromarray((where * 255).astype(np.uint8)).filter(ImageFilter.MaxFilter(5))
+    widened: Float = np.asarray(grey, np.float32) / np.float32(255)
+    return widened
 
 
 def _crust(canvas: Canvas) -> None:
@@ -115,7 +124,7 @@ def _umbilicated(canvas: Canvas) -> None:
     where = np.zeros((SIZE_PX, SIZE_PX), np.float32)
     y, x = np.mgrid[0:SIZE_PX, 0:SIZE_PX].astype(np.float32)
     for cy, cx, radius in canvas.spots[:14]:
-        reach = max(1.5, 0.36 * min(radius, 14))
+        reach = max(1.9, 0.40 * min(radius, 14))
         where = np.maximum(where, np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / reach**2))
     canvas.height -= 4.0 * where
     ring = np.clip(where * 2.2, 0, 1) * np.clip(1.4 - where * 2.2, 0, 1)

@@ -81,27 +81,28 @@ def diagnosis(disease: Disease, note: str = "") -> str:
 
 
 def is_cancer(disease: Disease) -> bool:
-    """Whether the question for cancer is answered with yes."""
+    """Whether the answer to the question for cancer says that it is one."""
     return disease.group == "skin cancers" or disease.name == "Kaposi sarcoma"
 
 
 def about(what: str, disease: Disease, concepts: Sequence[str], arrangement: str | None) -> str:
     """The answer to a follow-up question (a key of `questions.WORDINGS`) once the disease has been named."""
     name = disease.name
+    # The name comes first in each answer: what follows from it is easier to recall once it has been said.
     if what == "doctor":
         return {
-            "today": f"A doctor should look at {name} today. Please do not wait.",
-            "soon": f"Please see a doctor about {name} within a few days.",
-            "routine": f"There is no hurry with {name}. Please see a doctor if it grows, hurts or does not heal.",
+            "today": f"With {name}, a doctor should look at it today. Please do not wait.",
+            "soon": f"With {name}, please see a doctor within a few days.",
+            "routine": f"With {name}, there is no hurry. Please see a doctor if it grows, hurts or does not heal.",
         }[disease.urgency]
     if what == "contagious":
         if disease.contagious:
-            return f"Yes, {name} is contagious. Please avoid close contact and do not share towels."
-        return f"No, {name} is not contagious."
+            return f"As far as I know, {name} is contagious. Please avoid close contact and do not share towels."
+        return f"As far as I know, {name} is not contagious."
     if what == "cancer":
         if is_cancer(disease):
-            return f"Yes, {name} is a kind of cancer. Please see a doctor soon."
-        return f"No, {name} is not a cancer. A doctor should confirm this."
+            return f"As far as I know, {name} is a kind of cancer. Please see a doctor soon."
+        return f"As far as I know, {name} is not a cancer. A doctor should confirm this."
     if what == "features":
         listed = join([READABLE[concept] for concept in concepts])
         seen = f"In this image I see {ARRANGED[arrangement]}. " if arrangement else ""

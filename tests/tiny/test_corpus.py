@@ -11,12 +11,13 @@ import pytest
 
 from skingpt4.prompts import IMAGE_SLOT
 from skingpt4.tiny import wording
+from skingpt4.tiny.asking import ask
 from skingpt4.tiny.attributes import ATTRIBUTES, LAY_WORDS
 from skingpt4.tiny.corpus import SLOT_WORDS, sample
 from skingpt4.tiny.diseases import DISEASES
 from skingpt4.tiny.parts import QUERIES
 from skingpt4.tiny.pretrain_language import encode
-from skingpt4.tiny.questions import HELD_OUT, WORDINGS, ask
+from skingpt4.tiny.questions import HELD_OUT, WORDINGS
 from skingpt4.tiny.renderer import ARRANGEMENTS, COUNTS, DRAWABLE
 from skingpt4.tokenizer import SentencePieceTokenizer
 from skingpt4.vocabulary import CLASSES, CONCEPTS
