@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from skingpt4.data.duplicates import find_duplicates
-from skingpt4.data.inspection import inspect_image
-from skingpt4.data.likeness import NEAR_BITS, as_numbers, near_pairs, perceptual_hash, thumbnail
+from skingpt4.data.quality.duplicates import find_duplicates
+from skingpt4.data.quality.inspection import inspect_image
+from skingpt4.data.quality.likeness import NEAR_BITS, as_numbers, near_pairs, perceptual_hash, thumbnail
 from skingpt4.tiny.renderer import random_description, render
 
 COPIED, SIDE_PX, PHOTOGRAPH_PX, DECODED = 0.01, 64, 600, 24

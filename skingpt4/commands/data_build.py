@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from skingpt4.errors import DataError
 
 if TYPE_CHECKING:
-    from skingpt4.data.notes import NoteColumns
     from skingpt4.data.records import Record, SourceReport
+    from skingpt4.data.sources.notes import NoteColumns
 
 # What `notes` calls its columns, and their default names; an empty name = not used.
 _COLUMNS = {
@@ -49,8 +49,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Read the source, give every disease its one name and its class, write the manifest, and say what was left out."""
     from skingpt4.data.build import check_out
-    from skingpt4.data.names import read_classes, read_synonyms
-    from skingpt4.data.template import fill, read_template
+    from skingpt4.data.sources.names import read_classes, read_synonyms
+    from skingpt4.data.sources.template import fill, read_template
 
     check_out(arguments.out, arguments.force)
     synonyms = read_synonyms(arguments.synonyms)
@@ -134,7 +134,7 @@ def _add_skincon(parser: argparse.ArgumentParser) -> None:
 
 
 def _skincon(arguments: argparse.Namespace) -> list[SourceReport]:
-    from skingpt4.data.skincon import DDI, FITZPATRICK17K, read_annotated_images, read_fitzpatrick17k
+    from skingpt4.data.sources.skincon import DDI, FITZPATRICK17K, read_annotated_images, read_fitzpatrick17k
 
     fitzpatrick, ddi = arguments.fitzpatrick_annotations, arguments.ddi_annotations
     if not fitzpatrick and not ddi:
@@ -181,7 +181,7 @@ def _add_dermnet(parser: argparse.ArgumentParser) -> None:
 
 
 def _dermnet(arguments: argparse.Namespace) -> list[SourceReport]:
-    from skingpt4.data.dermnet import read_dermnet
+    from skingpt4.data.sources.dermnet import read_dermnet
 
     from_file = arguments.disease_from == "file"
     return [read_dermnet(arguments.folder, arguments.class_table, from_file)]
@@ -194,7 +194,7 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
 
 
 def _folder(arguments: argparse.Namespace) -> list[SourceReport]:
-    from skingpt4.data.folder import read_disease_folders
+    from skingpt4.data.sources.folder import read_disease_folders
 
     return [read_disease_folders(arguments.folder, arguments.class_table)]
 
@@ -209,7 +209,7 @@ def _add_minigpt4(parser: argparse.ArgumentParser) -> None:
 
 
 def _minigpt4(arguments: argparse.Namespace) -> list[SourceReport]:
-    from skingpt4.data.minigpt4 import read_captions
+    from skingpt4.data.sources.minigpt4 import read_captions
 
     return [read_captions(arguments.folder, arguments.images, arguments.task)]
 
@@ -235,7 +235,7 @@ def _add_notes(parser: argparse.ArgumentParser) -> None:
 
 
 def _notes(arguments: argparse.Namespace) -> list[SourceReport]:
-    from skingpt4.data.notes import NoteColumns, read_notes
+    from skingpt4.data.sources.notes import NoteColumns, read_notes
 
     columns = NoteColumns(**{name: getattr(arguments, f"{name}_column") for name in _COLUMNS})
     if arguments.check_identifiers:
@@ -245,8 +245,8 @@ def _notes(arguments: argparse.Namespace) -> list[SourceReport]:
 
 def _check_identifiers(table: Path, columns: NoteColumns) -> None:
     """Raise `DataError` listing every text that looks as if it named a patient."""
-    from skingpt4.data.notes import find_note_identifiers
     from skingpt4.data.rows import SHOWN_ERRORS
+    from skingpt4.data.sources.notes import find_note_identifiers
 
     findings = find_note_identifiers(table, columns)
     if findings:
@@ -264,13 +264,13 @@ def _add_metadata(parser: argparse.ArgumentParser) -> None:
 
 
 def _isic(arguments: argparse.Namespace) -> list[SourceReport]:
-    from skingpt4.data.archives import read_isic
+    from skingpt4.data.sources.archives import read_isic
 
     return [read_isic(arguments.metadata, arguments.images)]
 
 
 def _pad_ufes(arguments: argparse.Namespace) -> list[SourceReport]:
-    from skingpt4.data.archives import read_pad_ufes
+    from skingpt4.data.sources.archives import read_pad_ufes
 
     return [read_pad_ufes(arguments.metadata, arguments.images)]
 
@@ -282,6 +282,6 @@ def _add_scin(parser: argparse.ArgumentParser) -> None:
 
 
 def _scin(arguments: argparse.Namespace) -> list[SourceReport]:
-    from skingpt4.data.scin import read_scin
+    from skingpt4.data.sources.scin import read_scin
 
     return [read_scin(arguments.cases, arguments.labels, arguments.images)]

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from skingpt4.data.leaks import Leak
     from skingpt4.data.manifest import Manifest
-    from skingpt4.data.quality import Check
+    from skingpt4.data.quality.check import Check
+    from skingpt4.data.quality.leaks import Leak
 
 FOUND_PROBLEMS = 1
 _SHOWN = 3
@@ -60,8 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check(manifest: Manifest, out: Path, arguments: argparse.Namespace) -> int:
-    from skingpt4.data.hashes import PROGRESS
-    from skingpt4.data.quality import check_manifest
+    from skingpt4.data.quality.check import check_manifest
+    from skingpt4.data.quality.hashes import PROGRESS
     from skingpt4.data.rewrite import versions, write_columns, write_json
 
     check = check_manifest(
@@ -89,7 +89,7 @@ def _check(manifest: Manifest, out: Path, arguments: argparse.Namespace) -> int:
 
 def _show(check: Check) -> None:
     from skingpt4.commands.tables import print_table
-    from skingpt4.data.quality import KINDS
+    from skingpt4.data.quality.check import KINDS
 
     found = {kind: entries for kind, entries in check.findings.items() if entries}
     if found:
@@ -115,7 +115,7 @@ def _described(entry: dict[str, Any]) -> str:
 def _compare(manifest: Manifest, other: Manifest, out: Path) -> int:
     from dataclasses import asdict
 
-    from skingpt4.data.leaks import find_leaks
+    from skingpt4.data.quality.leaks import find_leaks
     from skingpt4.data.rewrite import versions, write_json
 
     for checked in (manifest, other):

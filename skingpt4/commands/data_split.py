@@ -11,7 +11,7 @@ from skingpt4.errors import DataError
 
 if TYPE_CHECKING:
     from skingpt4.data.manifest import Manifest
-    from skingpt4.data.splits import Split
+    from skingpt4.data.quality.splits import Split
 
 DEFAULT_FRACTIONS = ("train=0.8", "validation=0.1", "test=0.1")
 _SHOWN = 8  # labels of each kind; split.json has all
@@ -52,10 +52,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Split, write the manifest with its splits and hashes, and `split.json`."""
-    from skingpt4.data.hashes import PROGRESS
     from skingpt4.data.manifest import open_manifest
+    from skingpt4.data.quality.hashes import PROGRESS
+    from skingpt4.data.quality.splits import split_manifest
     from skingpt4.data.rewrite import write_columns, write_json
-    from skingpt4.data.splits import split_manifest
 
     manifest = open_manifest(arguments.dir, arguments.images)
     out = arguments.out or manifest.path.parent

@@ -13,13 +13,13 @@ from typing import cast
 import numpy as np
 
 from skingpt4.config import DataSettings, SourceSettings, resolve_path
-from skingpt4.data.folder import read_folder
 from skingpt4.data.manifest import open_manifest
-from skingpt4.data.minigpt4 import read_minigpt4
 from skingpt4.data.records import Record, SourceReport, existing_folder, few
 from skingpt4.data.sequences import Records, selected
-from skingpt4.data.skincon import read_skincon
-from skingpt4.data.table import read_table
+from skingpt4.data.sources.folder import read_folder
+from skingpt4.data.sources.minigpt4 import read_minigpt4
+from skingpt4.data.sources.skincon import read_skincon
+from skingpt4.data.sources.table import read_table
 from skingpt4.errors import DataError
 from skingpt4.prompts import read_questions
 
@@ -54,7 +54,7 @@ def load_records(data: DataSettings, prompt_path: str, seed: int) -> LoadedData:
         held_out = held_out_rows(train, data.validation_fraction, seed)
         train, validation = train.select(np.flatnonzero(~held_out)), train.select(np.flatnonzero(held_out))
     if validation:
-        from skingpt4.data.leaks import require_no_leaks
+        from skingpt4.data.quality.leaks import require_no_leaks
 
         require_no_leaks(train, validation, data.allow_leaks)
     return LoadedData(train, validation, train_reports + validation_reports)
@@ -87,7 +87,7 @@ def held_out_rows(records: Records, fraction: float, seed: int) -> np.ndarray:
     Records of one image, of files with one content, and of one patient or lesion are drawn together. Raises `DataError`
     where there are too few for two sides.
     """
-    from skingpt4.data.duplicates import shared_evidence, tied_together
+    from skingpt4.data.quality.duplicates import shared_evidence, tied_together
 
     evidence = shared_evidence(records, _contents(records)).values()
     cluster_of = tied_together(evidence, near=np.empty((0, 2))).tolist()

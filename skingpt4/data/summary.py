@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from skingpt4.data.manifest import Manifest
 from skingpt4.data.records import UNKNOWN_SKIN_TYPE
-from skingpt4.data.skincon import FITZPATRICK17K
+from skingpt4.data.sources.skincon import FITZPATRICK17K
 from skingpt4.vocabulary import CONCEPTS
 
 # SkinGPT-4, Table 1: images of SKINCON's Fitzpatrick17k part with each concept, in the order of `CONCEPTS`.

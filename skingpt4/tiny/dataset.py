@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from skingpt4.data.skincon import read_annotations
+from skingpt4.data.sources.skincon import read_annotations
 from skingpt4.tiny.diseases import DISEASES, DISEASES_BY_NAME
 from skingpt4.tiny.renderer import (
     Description,
@@ -117,7 +117,7 @@ def stand_in_images(rows: Iterable[tuple[str, Sequence[str]]], folder: str | Pat
 def draw_skincon_stand_ins(annotations: Path, folder: Path, seed: int) -> str:
     """Draw a stand-in for each row of a SKINCON file that training uses; says what was drawn and what has no picture.
 
-    Raises `DataError` as `skingpt4.data.skincon.read_annotations` does.
+    Raises `DataError` as `skingpt4.data.sources.skincon.read_annotations` does.
     """
     found = read_annotations(annotations)
     left_out = stand_in_images(tqdm(found.concepts, desc="stand-ins", mininterval=1), folder, seed)

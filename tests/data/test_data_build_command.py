@@ -14,8 +14,8 @@ import pytest
 
 from skingpt4.commands import data_build, data_summary
 from skingpt4.data.manifest import open_manifest
-from skingpt4.data.notes import NoteColumns
-from skingpt4.data.skincon import UNJUDGED_ANSWER
+from skingpt4.data.sources.notes import NoteColumns
+from skingpt4.data.sources.skincon import UNJUDGED_ANSWER
 from skingpt4.data.summary import PAPER_TABLE_1, summarize
 from skingpt4.errors import DataError
 from skingpt4.vocabulary import CONCEPTS, DIAGNOSIS_PROMPTS

@@ -11,9 +11,9 @@ import numpy as np
 from skingpt4.data.card.facts import Facts, Leak
 from skingpt4.data.card.noted import read_note
 from skingpt4.data.card.parts import Block, Note, Section, Table, percent, plural
-from skingpt4.data.duplicates import connected
 from skingpt4.data.manifest import Manifest
-from skingpt4.data.quality import KINDS
+from skingpt4.data.quality.check import KINDS
+from skingpt4.data.quality.duplicates import connected
 
 _CLUSTERS = ("exact duplicates", "near duplicates", "across splits")  # findings of several images each
 _BY_SPLIT = "across splits"  # judged anew here: the splits may be younger than the check

@@ -12,10 +12,10 @@ import pytest
 from card_pages import Page, a_dozen, page_of, record, write_set
 
 from skingpt4.commands import data_card
-from skingpt4.data.archives import read_isic
 from skingpt4.data.build import write_build
 from skingpt4.data.card import write_card
 from skingpt4.data.card.facts import sha256_of
+from skingpt4.data.sources.archives import read_isic
 from skingpt4.errors import DataError
 
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from skingpt4.data.cells import UNKNOWN_AGE, parse_age, parse_sex, parse_skin_type, plain_disease
-from skingpt4.data.listing import ImageFolder
 from skingpt4.data.records import (
     UNKNOWN_SKIN_TYPE,
     Record,
@@ -22,6 +20,8 @@ from skingpt4.data.records import (
     existing_folder,
 )
 from skingpt4.data.rows import Rows, read_rows, scalar_of
+from skingpt4.data.sources.cells import UNKNOWN_AGE, parse_age, parse_sex, parse_skin_type, plain_disease
+from skingpt4.data.sources.listing import ImageFolder
 from skingpt4.errors import DataError
 
 LICENCE = "SCIN Data Use License"

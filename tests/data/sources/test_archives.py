@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from skingpt4.data.archives import read_isic, read_pad_ufes
+from skingpt4.data.sources.archives import read_isic, read_pad_ufes
 from skingpt4.errors import DataError
 
 # The header of an export of 2024 and rows in its form.

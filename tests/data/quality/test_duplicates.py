@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from skingpt4.data.duplicates import connected, identifier_of
-from skingpt4.data.likeness import near_pairs, same_picture, thumbnail
 from skingpt4.data.manifest import open_manifest
-from skingpt4.data.quality import check_manifest
+from skingpt4.data.quality.check import check_manifest
+from skingpt4.data.quality.duplicates import connected, identifier_of
+from skingpt4.data.quality.likeness import near_pairs, same_picture, thumbnail
 from skingpt4.tiny.renderer import Description, render
 
 

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from skingpt4.config import SourceSettings, resolve_path
-from skingpt4.data.listing import ImageFolder
 from skingpt4.data.progress import progress
 from skingpt4.data.records import (
     UNKNOWN_SKIN_TYPE,
@@ -24,6 +23,7 @@ from skingpt4.data.records import (
     image_path,
 )
 from skingpt4.data.rows import Rows, read_rows, text_of
+from skingpt4.data.sources.listing import ImageFolder
 from skingpt4.vocabulary import CONCEPTS
 
 IMAGE_COLUMN, FLAG_COLUMN = "ImageID", "Do not consider this image"

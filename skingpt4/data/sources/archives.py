@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from skingpt4.data.cells import parse_age, parse_sex, parse_skin_type, plain_disease
-from skingpt4.data.listing import ImageFolder, Listing
 from skingpt4.data.records import Record, SourceReport, diagnosis_record, existing_file, existing_folder
 from skingpt4.data.rows import Rows, read_rows, scalar_of
-from skingpt4.data.scin import read_scin as read_scin
+from skingpt4.data.sources.cells import parse_age, parse_sex, parse_skin_type, plain_disease
+from skingpt4.data.sources.listing import ImageFolder, Listing
+from skingpt4.data.sources.scin import read_scin as read_scin
 
 _MALIGNANT, _MELANOCYTIC, _BENIGN = "Malignant Lesions", "Melanoma Skin Cancer, Nevi, Moles", "Benign Tumors"
 # Diseases of ISIC and PAD-UFES-20 whose class the paper's Table 2 names; the other archives' words are left unclassed.

@@ -8,9 +8,9 @@ import pytest
 from drawn_sets import COPIES, drawn, jpeg, run_command, write_set
 
 from skingpt4.commands import data_check
-from skingpt4.data import leaks as leaks_module
-from skingpt4.data.leaks import find_leaks, require_no_leaks
 from skingpt4.data.manifest import open_manifest
+from skingpt4.data.quality import leaks as leaks_module
+from skingpt4.data.quality.leaks import find_leaks, require_no_leaks
 from skingpt4.data.records import Record
 from skingpt4.errors import DataError
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from skingpt4.data.duplicates import Duplicates, find_duplicates
-from skingpt4.data.inspection import Inspection, inspect_images, read_thumbnails
 from skingpt4.data.manifest import Manifest
+from skingpt4.data.quality.duplicates import Duplicates, find_duplicates
+from skingpt4.data.quality.inspection import Inspection, inspect_images, read_thumbnails
 from skingpt4.data.records import ImageRef, few
 from skingpt4.errors import DataError
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skingpt4.data.identifiers import BIRTH, DATE, EMAIL, NAME, NUMBER, PHONE, find_identifiers, mask
+from skingpt4.data.sources.identifiers import BIRTH, DATE, EMAIL, NAME, NUMBER, PHONE, find_identifiers, mask
 
 # text, kind, the identifying part
 IDENTIFYING = [

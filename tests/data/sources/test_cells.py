@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skingpt4.data.cells import parse_age, parse_sex, parse_skin_type, plain_disease
+from skingpt4.data.sources.cells import parse_age, parse_sex, parse_skin_type, plain_disease
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from skingpt4.data.notes import NoteColumns, find_note_identifiers, read_notes
+from skingpt4.data.sources.notes import NoteColumns, find_note_identifiers, read_notes
 from skingpt4.errors import DataError
 from skingpt4.vocabulary import DIAGNOSIS_PROMPTS
 

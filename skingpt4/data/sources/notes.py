@@ -8,9 +8,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from skingpt4.data.cells import parse_age, parse_sex, parse_skin_type
-from skingpt4.data.identifiers import Finding, find_identifiers
-from skingpt4.data.listing import ImageFolder, Listing
 from skingpt4.data.records import (
     Record,
     SourceReport,
@@ -20,8 +17,11 @@ from skingpt4.data.records import (
     in_column_order,
 )
 from skingpt4.data.rows import Rows, read_rows, scalar_of
-from skingpt4.data.table import parse_concepts
-from skingpt4.data.template import fill, read_template
+from skingpt4.data.sources.cells import parse_age, parse_sex, parse_skin_type
+from skingpt4.data.sources.identifiers import Finding, find_identifiers
+from skingpt4.data.sources.listing import ImageFolder, Listing
+from skingpt4.data.sources.table import parse_concepts
+from skingpt4.data.sources.template import fill, read_template
 from skingpt4.errors import DataError
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from skingpt4.data.records import diagnosis_record
-from skingpt4.data.template import DEFAULT_TEMPLATE, fill, read_template
+from skingpt4.data.sources.template import DEFAULT_TEMPLATE, fill, read_template
 from skingpt4.errors import DataError
 
 

@@ -9,9 +9,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from skingpt4.data.duplicates import confirmed, shared_evidence
-from skingpt4.data.inspection import read_thumbnails
-from skingpt4.data.likeness import NEAR_BITS, as_numbers, near_pairs
+from skingpt4.data.quality.duplicates import confirmed, shared_evidence
+from skingpt4.data.quality.inspection import read_thumbnails
+from skingpt4.data.quality.likeness import NEAR_BITS, as_numbers, near_pairs
 from skingpt4.data.records import ImageRef, PackedImage, Record
 from skingpt4.data.sequences import column_of, images_of
 from skingpt4.errors import DataError

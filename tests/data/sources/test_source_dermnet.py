@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from skingpt4.data.dermnet import read_dermnet
-from skingpt4.data.names import DERMNET_CLASSES_FILE, read_classes
+from skingpt4.data.sources.dermnet import read_dermnet
+from skingpt4.data.sources.names import DERMNET_CLASSES_FILE, read_classes
 from skingpt4.errors import DataError
 
 FOLDERS = read_classes(DERMNET_CLASSES_FILE).names

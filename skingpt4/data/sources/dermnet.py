@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from skingpt4.data.folder import FolderScan, add_scans, scan_folders
-from skingpt4.data.names import DERMNET_CLASSES_FILE, Classes, disease_name, disease_of_file, key, read_classes
 from skingpt4.data.records import Record, SourceReport, diagnosis_record, existing_folder, few
+from skingpt4.data.sources.folder import FolderScan, add_scans, scan_folders
+from skingpt4.data.sources.names import DERMNET_CLASSES_FILE, Classes, disease_name, disease_of_file, key, read_classes
 from skingpt4.errors import DataError
 
 SPLITS = ("train", "test")

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from skingpt4.data.duplicates import shared_evidence, tied_together
-from skingpt4.data.hashes import hashes_of, images_of_manifest, inspected, known_hashes
 from skingpt4.data.manifest import Manifest
-from skingpt4.data.records import few
-from skingpt4.data.stratify import (
+from skingpt4.data.quality.duplicates import shared_evidence, tied_together
+from skingpt4.data.quality.hashes import hashes_of, images_of_manifest, inspected, known_hashes
+from skingpt4.data.quality.stratify import (
     SPLITS,
     check_fractions,
     label_columns,
@@ -20,6 +19,7 @@ from skingpt4.data.stratify import (
     shares_reached,
     stratified_groups,
 )
+from skingpt4.data.records import few
 from skingpt4.errors import DataError
 
 

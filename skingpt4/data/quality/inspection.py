@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skingpt4.data.likeness import THUMBNAIL_PX, perceptual_hash, thumbnail
+from skingpt4.data.quality.likeness import THUMBNAIL_PX, perceptual_hash, thumbnail
 from skingpt4.data.records import ImageRef, PackedImage
 from skingpt4.errors import DataError, ImageError
 from skingpt4.images import open_image

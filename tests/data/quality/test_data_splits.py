@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from skingpt4.commands import data_check, data_split
-from skingpt4.data.leaks import find_leaks
 from skingpt4.data.manifest import open_manifest
-from skingpt4.data.skincon import read_annotations
-from skingpt4.data.stratify import label_matrix, stratified_groups
+from skingpt4.data.quality.leaks import find_leaks
+from skingpt4.data.quality.stratify import label_matrix, stratified_groups
+from skingpt4.data.sources.skincon import read_annotations
 from skingpt4.errors import DataError
 
 THREE = {"train": 0.8, "validation": 0.1, "test": 0.1}
@@ -200,8 +200,8 @@ def test_fractions_of_another_form_are_an_error(text: str, tmp_path: Path) -> No
 
 
 def test_the_shared_isic_photographs_are_split_without_leaks(shared_data: Path, tmp_path: Path) -> None:
-    from skingpt4.data.archives import read_isic
     from skingpt4.data.build import write_build
+    from skingpt4.data.sources.archives import read_isic
 
     write_build([read_isic(shared_data / "isic" / "metadata.csv", shared_data / "isic" / "images")], tmp_path / "set")
     run_command(data_split, tmp_path / "set", "--fractions", "train=0.7", "validation=0.15", "test=0.15")

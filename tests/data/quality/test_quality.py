@@ -12,10 +12,10 @@ from drawn_sets import drawn, jpeg, run_command, write_set
 from PIL import Image, ImageFilter
 
 from skingpt4.commands import data_check
-from skingpt4.data import inspection
-from skingpt4.data.inspection import Inspection, inspect_images
 from skingpt4.data.manifest import open_manifest
-from skingpt4.data.quality import KINDS, check_manifest
+from skingpt4.data.quality import inspection
+from skingpt4.data.quality.check import KINDS, check_manifest
+from skingpt4.data.quality.inspection import Inspection, inspect_images
 from skingpt4.errors import DataError
 
 # The photographs of the shared ISIC sample that show detail when one looks at them; the other 103 are enlarged
@@ -186,8 +186,8 @@ def test_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_the_shared_isic_photographs(shared_data: Path, tmp_path: Path) -> None:
-    from skingpt4.data.archives import read_isic
     from skingpt4.data.build import write_build
+    from skingpt4.data.sources.archives import read_isic
 
     write_build([read_isic(shared_data / "isic" / "metadata.csv", shared_data / "isic" / "images")], tmp_path / "set")
     check = check_manifest(open_manifest(tmp_path / "set"), tmp_path / "progress.jsonl")

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from skingpt4.data.likeness import SURE_BITS, as_numbers, near_pairs, same_picture
+from skingpt4.data.quality.likeness import SURE_BITS, as_numbers, near_pairs, same_picture
 from skingpt4.data.records import Record
 from skingpt4.data.sequences import column_of, images_of
 

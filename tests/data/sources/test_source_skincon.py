@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from skingpt4.config import SourceSettings
-from skingpt4.data.skincon import (
+from skingpt4.data.sources.skincon import (
     DDI,
     FITZPATRICK17K,
     FLAG_COLUMN,

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skingpt4.data.archives import read_scin
-from skingpt4.data.scin import _joined_groups, parse_weights
+from skingpt4.data.sources.archives import read_scin
+from skingpt4.data.sources.scin import _joined_groups, parse_weights
 from skingpt4.errors import DataError
 
 CASE = {

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from skingpt4.data.names import (
+from skingpt4.data.records import concept_record, diagnosis_record
+from skingpt4.data.sources.names import (
     DERMNET_CLASSES_FILE,
     OTHERS,
     disease_of_file,
@@ -12,7 +13,6 @@ from skingpt4.data.names import (
     read_classes,
     read_synonyms,
 )
-from skingpt4.data.records import concept_record, diagnosis_record
 from skingpt4.errors import DataError
 from skingpt4.vocabulary import CLASSES
 

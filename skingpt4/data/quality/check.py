@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from skingpt4.data.duplicates import gathered, shared_evidence, tied_together
-from skingpt4.data.hashes import Images, hashes_of, images_of_manifest, inspected
-from skingpt4.data.inspection import Inspection
 from skingpt4.data.manifest import Manifest
+from skingpt4.data.quality.duplicates import gathered, shared_evidence, tied_together
+from skingpt4.data.quality.hashes import Images, hashes_of, images_of_manifest, inspected
+from skingpt4.data.quality.inspection import Inspection
 
 BLANK = 2.0  # of 255: standard deviation of grey below which there is nothing to see; pale even skin has 5 and more
 # `inspection.sharpness_of`: of the 120 shared dermoscopic photographs 17 are sharp (1.1 to 10) and 103 are enlarged
