@@ -1,0 +1,150 @@
+"""Training speed against what a user would write today: samples a second at the `mini` sizes, both in one run.
+
+Baseline: `transformers`' own BLIP-2 of the same sizes with a LLaMA decoder, float32, images encoded at every step,
+logits of the whole padded sequence; the projection alone is trained, as here. Ours: this package's model and loss, with
+the frozen encoder's features at hand (what the feature cache gives from the second pass on) and with images encoded at
+every step, in float32 and in bf16.
+
+Command: python benchmarks/training_speed.py [--steps N] [--threads N]
+`mini`: ViT 384 x 12 at 224 px, Q-Former 384 x 6 with 32 queries, decoder 768 x 12, vocabulary 32,000, batch 8,
+answers of 20-60 tokens. Random weights: speed does not depend on them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    Blip2Config,
+    Blip2ForConditionalGeneration,
+    Blip2QFormerConfig,
+    Blip2VisionConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
+
+from skingpt4.model.qformer import QFormer
+from skingpt4.model.skingpt4 import SkinGPT4, TrainingBatch
+from skingpt4.model.vision import VisionEncoder, build_eva_vit
+from skingpt4.prompts import IMAGE_SLOT, TrainingSequence
+
+BATCH, QUERIES, IMAGE_PX, VOCABULARY, WIDTH = 8, 32, 224, 32_000, 768
+BEFORE, QUESTION = 8, 24  # tokens before the image and between it and the answer
+IMAGE_TOKEN = VOCABULARY - 1
+ROUNDS = 5
+
+
+def decoder_config() -> LlamaConfig:
+    """The decoder of both."""
+    return LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=WIDTH,
+        intermediate_size=2048,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        max_position_embeddings=1024,
+    )
+
+
+def baseline() -> nn.Module:
+    """`transformers`' BLIP-2, everything but `language_projection` frozen."""
+    vision = Blip2VisionConfig(
+        hidden_size=384, intermediate_size=1536, num_hidden_layers=12, num_attention_heads=6, image_size=IMAGE_PX,
+        patch_size=14,
+    )  # fmt: skip
+    qformer = Blip2QFormerConfig(
+        hidden_size=384, intermediate_size=1536, num_hidden_layers=6, num_attention_heads=6, encoder_hidden_size=384,
+        cross_attention_frequency=2,
+    )  # fmt: skip
+    config = Blip2Config(
+        vision_config=vision, qformer_config=qformer, text_config=decoder_config(), num_query_tokens=QUERIES,
+        image_token_index=IMAGE_TOKEN,
+    )  # fmt: skip
+    model = Blip2ForConditionalGeneration(config).eval()
+    model.requires_grad_(False)
+    model.language_projection.requires_grad_(True)
+    return model
+
+
+def ours(dtype: torch.dtype) -> SkinGPT4:
+    """The same sizes; frozen parts in `dtype`, Q-Former and projection in float32, as `load_model` makes them."""
+    backbone = build_eva_vit(IMAGE_PX, 14, 384, depth=12, heads=6, mlp_ratio=4.0)
+    for part in backbone.modules():
+        if isinstance(part, (nn.Linear, nn.Conv2d)):
+            part.to(dtype)  # as `weights/build.py`: matrices in `dtype`, norms in float32
+    vision = VisionEncoder(backbone, nn.LayerNorm(384))
+    qformer = QFormer(QUERIES, 384, 6, 6, 1536, 2, 384)
+    decoder = LlamaForCausalLM._from_config(  # plain attention in bf16, as `weights/decoder.py` chooses on a CPU
+        decoder_config(), attn_implementation="eager" if dtype == torch.bfloat16 else "sdpa"
+    )
+    return SkinGPT4(vision, qformer, nn.Linear(384, WIDTH), decoder.to(dtype).requires_grad_(False)).eval()
+
+
+def sequences(generator: torch.Generator) -> list[TrainingSequence]:
+    """A batch of random text around the image, answers of 20-60 tokens."""
+    made = []
+    for length in torch.linspace(20, 60, BATCH).round().int().tolist():
+        words = torch.randint(3, IMAGE_TOKEN, (BEFORE + QUESTION + length,), generator=generator).tolist()
+        ids = [*words[:BEFORE], *[IMAGE_SLOT] * QUERIES, *words[BEFORE:]]
+        made.append(TrainingSequence(ids, [False] * (len(ids) - length) + [True] * length))
+    return made
+
+
+def baseline_step(model: nn.Module, pixels: Tensor, batch: TrainingBatch) -> Callable[[], Tensor]:
+    """Forward and backward of the plain loop."""
+    ids = batch.ids.masked_fill(batch.ids == IMAGE_SLOT, IMAGE_TOKEN)
+    labels = ids.masked_fill(~batch.in_loss, -100)
+    return lambda: model(pixel_values=pixels, input_ids=ids, attention_mask=batch.attended.long(), labels=labels).loss
+
+
+def seconds_per_step(step: Callable[[], Tensor], optimizer: torch.optim.Optimizer, steps: int) -> float:
+    """Mean wall seconds of forward, backward and update."""
+    started = time.perf_counter()
+    for _ in range(steps):
+        step().backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return (time.perf_counter() - started) / steps
+
+
+def main() -> None:
+    """Print samples a second and ratios; the candidates take turns, the median round counts."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=3, help="steps per round and candidate")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randn(BATCH, 3, IMAGE_PX, IMAGE_PX, generator=generator)
+    batch = TrainingBatch.collate(sequences(generator))
+    plain, full, half = baseline(), ours(torch.float32), ours(torch.bfloat16)
+    with torch.inference_mode():
+        features = full.encode_images(pixels).float()
+    features = features.clone()
+    candidates: dict[str, tuple[Callable[[], Tensor], nn.Module]] = {
+        "plain loop, float32": (baseline_step(plain, pixels, batch), plain),
+        "ours, float32, images each step": (lambda: full(full.encode_images(pixels), batch), full),
+        "ours, float32, cached features": (lambda: full(features, batch), full),
+        "ours, bf16, images each step": (lambda: half(half.encode_images(pixels), batch), half),
+        "ours, bf16, cached features": (lambda: half(features, batch), half),
+    }
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(ROUNDS + 1):
+        for name, (step, model) in candidates.items():
+            learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+            times[name].append(seconds_per_step(step, torch.optim.AdamW(learned, lr=1e-4), arguments.steps))
+    median = {name: sorted(found[1:])[ROUNDS // 2] for name, found in times.items()}  # the first round warms up
+    print(f"{platform.machine()}, torch {torch.__version__}, {arguments.threads} threads, batch {BATCH}\n")
+    print("| | samples/s | ratio |\n|---|---:|---:|")
+    first = next(iter(median.values()))
+    for name, seconds in median.items():
+        print(f"| {name} | {BATCH / seconds:.2f} | {first / seconds:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
