@@ -1,6 +1,6 @@
 """Makes the embedded default from nothing: `python -m skingpt4.tiny.build`.
 
-Under an hour on two free cores. Each stage leaves a file in the working
+About an hour on two free cores: the eyes and the decoder learn side by side. Each stage leaves a file in the working
 folder; run again after an interruption, and finished stages are skipped.
 """
 
