@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -164,6 +165,15 @@ def existing_file(path: str, what: str) -> Path:
     if not file.is_file():
         raise DataError(f"{file} does not exist (looked in {file.parent.resolve()}); {what} was expected.")
     return file
+
+
+def file_sha256(path: Path) -> str:
+    """The fingerprint of a file of any size, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def existing_folder(path: str, what: str) -> Path:

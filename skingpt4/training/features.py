@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from skingpt4.config import Settings, resolve_path
-from skingpt4.data.records import ImageRef
+from skingpt4.data.records import ImageRef, file_sha256
 from skingpt4.device import resolve_device, resolve_dtype, resolve_vit_dtype
 from skingpt4.images import evaluation_transform, open_image, training_transform
 from skingpt4.weights.build import build_encoder
@@ -125,20 +125,15 @@ def _key(settings: Settings, images: Sequence[ImageRef], random_crop: bool, view
     dtype = resolve_vit_dtype(model.vit_precision, resolve_dtype(model.precision, device), device)
     digest.update(f"{model.image_size} {model.num_query_token} {sizes} {dtype} {crop}".encode())
     for weights in (model.vit_weights, model.q_former_model):
-        digest.update(file_hash(find_file(resolve_path(weights)) or Path(resolve_path(weights))))
+        digest.update(_file_hash(find_file(resolve_path(weights)) or Path(resolve_path(weights))))
     for image in images:
         digest.update(_content_hash(image) if image.is_file() else b"missing")
     return digest.hexdigest()[:24]
 
 
+def _file_hash(path: Path) -> bytes:
+    return bytes.fromhex(file_sha256(path))
+
+
 def _content_hash(image: ImageRef) -> bytes:
-    return file_hash(image) if isinstance(image, Path) else hashlib.sha256(image.read_bytes()).digest()
-
-
-def file_hash(path: Path) -> bytes:
-    """sha256 of a file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.digest()
+    return _file_hash(image) if isinstance(image, Path) else hashlib.sha256(image.read_bytes()).digest()

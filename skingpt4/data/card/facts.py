@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -163,12 +161,3 @@ def _missing(manifest: Manifest) -> int | None:
     # Where none of a thousand is there, none is: looking for each of a million takes minutes.
     probe = manifest.select(manifest.rows[:: max(1, len(manifest) // _PROBED)])
     return None if probe.missing_images().all() else int(manifest.missing_images().sum())
-
-
-def sha256_of(path: Path) -> str:
-    """The fingerprint of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

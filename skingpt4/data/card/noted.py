@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from skingpt4.data.card.facts import sha256_of
 from skingpt4.data.card.parts import Block, Note, Section, Table
 from skingpt4.data.manifest import BUILD_NOTE, Manifest
+from skingpt4.data.records import file_sha256
 from skingpt4.errors import DataError
 
 
@@ -41,7 +41,7 @@ def built(manifest: Manifest, version: str, date: str) -> Section:
         blocks.append(Note(f"There is no {BUILD_NOTE} beside the manifest, so how it was built is not known."))
     facts = [
         ("Manifest", f"{manifest.path.name}, {len(manifest):,} rows"),
-        ("Fingerprint of the manifest (SHA-256)", sha256_of(manifest.path)),
+        ("Fingerprint of the manifest (SHA-256)", file_sha256(manifest.path)),
         ("This page", f"made on {date} with skingpt4 {version}"),
     ]
     if note.get("skingpt4"):

@@ -14,7 +14,7 @@ from card_pages import Page, a_dozen, page_of, record, write_set
 from skingpt4.commands import data_card
 from skingpt4.data.build import write_build
 from skingpt4.data.card import write_card
-from skingpt4.data.card.facts import sha256_of
+from skingpt4.data.records import file_sha256
 from skingpt4.data.sources.archives import read_isic
 from skingpt4.errors import DataError
 
@@ -38,7 +38,7 @@ def test_counts_are_those_of_the_manifest(tmp_path: Path) -> None:
     # the pair, its images, and their share of the images of either concept
     assert page.tables["Concepts that are seen together"][1:] == [["Papule + Scale", "8", "73%", "100%"]]
     facts = dict(row for row in page.tables["To find or make it again"] if row)
-    assert facts["Fingerprint of the manifest (SHA-256)"] == sha256_of(tmp_path / "dozen" / "manifest.parquet")
+    assert facts["Fingerprint of the manifest (SHA-256)"] == file_sha256(tmp_path / "dozen" / "manifest.parquet")
     assert "All 12 image files are where the manifest says" in page.text
 
 
