@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from skingpt4.errors import SkinGPTError
 
 if TYPE_CHECKING:
-    from skingpt4.config import Settings
     from skingpt4.engines.sampling import Sampling
+    from skingpt4.settings import Settings
 
 EXIT_USER_ERROR = 2
 # Each is a module `commands.data_NAME`.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from skingpt4.config import ModelSettings
+    from skingpt4.settings import ModelSettings
 
 
 @dataclass(frozen=True)

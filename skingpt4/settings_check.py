@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from skingpt4.errors import SettingsError
 
 if TYPE_CHECKING:
-    from skingpt4.config import DataSettings, ModelSettings, RunSettings, Settings
+    from skingpt4.settings import DataSettings, ModelSettings, RunSettings, Settings
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "model.precision": ("auto", "fp32", "fp16", "bf16"),

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from skingpt4.chat.conversation import Chat
-from skingpt4.config import ModelSettings, RunSettings, Settings
 from skingpt4.errors import DataError
 from skingpt4.model.skingpt4 import SkinGPT4, TrainingBatch
 from skingpt4.processor import Processor
@@ -29,6 +28,7 @@ from skingpt4.prompts import (
     training_sequence,
     training_template,
 )
+from skingpt4.settings import ModelSettings, RunSettings, Settings
 from skingpt4.training.schedule import build_optimizer, learning_rate, set_learning_rate
 from skingpt4.weights.build import build_model
 from skingpt4.weights.files import read_tensors

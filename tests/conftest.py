@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from skingpt4.config import Settings
     from skingpt4.model.skingpt4 import SkinGPT4
     from skingpt4.processor import Processor
+    from skingpt4.settings import Settings
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skingpt4.config import ModelSettings
 from skingpt4.errors import SettingsError, WeightsError
 from skingpt4.processor import Processor
 from skingpt4.prompts import (
@@ -27,6 +26,7 @@ from skingpt4.prompts import (
     training_sequence,
     training_template,
 )
+from skingpt4.settings import ModelSettings
 from skingpt4.tokenizer import SentencePieceTokenizer, Tokenizer, TransformersTokenizer, load_tokenizer
 
 LLAMA_FOLDER = Path(__file__).parents[2] / "shared" / "reference" / "tiny" / "llm"

@@ -9,11 +9,6 @@ from omegaconf import OmegaConf
 
 from skingpt4.config import (
     EMBEDDED_FOLDER,
-    DataSettings,
-    ModelSettings,
-    RunSettings,
-    Settings,
-    SourceSettings,
     apply_option,
     load_settings,
     resolve_path,
@@ -21,6 +16,7 @@ from skingpt4.config import (
     settings_from_dict,
 )
 from skingpt4.errors import SettingsError
+from skingpt4.settings import DataSettings, ModelSettings, RunSettings, Settings, SourceSettings
 
 
 def write(folder: Path, name: str, text: str) -> Path:

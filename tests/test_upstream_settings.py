@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from upstream_files import MINIGPT4_EVAL, MINIGPT4_FINETUNE, SKINGPT4_LLAMA2, SKINGPT4_VICUNA, UPSTREAM_DEFAULTS
 
-from skingpt4.config import DataSettings, ModelSettings, RunSettings, Settings, SourceSettings, load_settings
+from skingpt4.config import load_settings
 from skingpt4.errors import SettingsError
+from skingpt4.settings import DataSettings, ModelSettings, RunSettings, Settings, SourceSettings
 
 
 def load(text: str, folder: Path, *options: str) -> Settings:

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from skingpt4.config import Settings
+from skingpt4.settings import Settings
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -9,7 +9,7 @@ import numpy as np
 from omegaconf import OmegaConf
 from PIL import Image
 
-from skingpt4.config import Settings, SourceSettings
+from skingpt4.settings import Settings, SourceSettings
 
 ANSWERS = ("eczema", "psoriasis", "acne")
 

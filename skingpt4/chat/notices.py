@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skingpt4.config import Settings
+from skingpt4.settings import Settings
 from skingpt4.vocabulary import EMBEDDED_NOTICE, NOT_A_DIAGNOSIS
 
 NO_ANSWER = "(no answer)"  # shown where the model ended its answer at once

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from skingpt4.chat.conversation import Chat, Conversation
 from skingpt4.chat.notices import NO_ANSWER, forgotten, notices
-from skingpt4.config import Settings
 from skingpt4.engines.sampling import Sampling
 from skingpt4.errors import ImageError, SkinGPTError
 from skingpt4.images import open_image
+from skingpt4.settings import Settings
 from skingpt4.weights.build import build_model
 
 HELP = "Commands: /image FILE (another picture), /restart (forget the talk), /help, /quit. Ctrl-C stops an answer."

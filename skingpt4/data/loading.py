@@ -12,7 +12,7 @@ from typing import cast
 
 import numpy as np
 
-from skingpt4.config import DataSettings, SourceSettings, resolve_path
+from skingpt4.config import resolve_path
 from skingpt4.data.manifest import open_manifest
 from skingpt4.data.records import Record, SourceReport, existing_folder, few
 from skingpt4.data.sequences import Records, selected
@@ -22,6 +22,7 @@ from skingpt4.data.sources.skincon import read_skincon
 from skingpt4.data.sources.table import read_table
 from skingpt4.errors import DataError
 from skingpt4.prompts import read_questions
+from skingpt4.settings import DataSettings, SourceSettings
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 from skingpt4.chat.notices import notices
-from skingpt4.config import Settings
 from skingpt4.errors import DeviceError
+from skingpt4.settings import Settings
 
 if TYPE_CHECKING:
     from gradio import Blocks

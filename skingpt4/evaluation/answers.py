@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from skingpt4.config import Settings, SourceSettings
 from skingpt4.data.loading import read_source
 from skingpt4.data.manifest import PARQUET
 from skingpt4.data.records import ImageRef
@@ -21,6 +20,7 @@ from skingpt4.evaluation.parsing import named_disease
 from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.processor import Processor
 from skingpt4.prompts import ImageSlot, Turn, render, token_segments, until_stop, without_open_end
+from skingpt4.settings import Settings, SourceSettings
 from skingpt4.vocabulary import DIAGNOSIS_PROMPTS
 
 BATCH = 64

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skingpt4.config import EMBEDDED_FOLDER, Settings, load_settings, resolve_path
+from skingpt4.config import EMBEDDED_FOLDER, load_settings, resolve_path
 from skingpt4.errors import DataError
 from skingpt4.evaluation.answers import answer_many, encode_photographs
 from skingpt4.evaluation.metrics import micro_macro_f1
@@ -25,6 +25,7 @@ from skingpt4.evaluation.parsing import named_concepts
 from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.processor import Processor
 from skingpt4.prompts import Turn
+from skingpt4.settings import Settings
 from skingpt4.tiny.dataset import SETS, SetSize, write_dataset
 from skingpt4.tiny.diseases import DISEASES_BY_NAME
 from skingpt4.tiny.page import Case, curves_picture, results_table, write_page

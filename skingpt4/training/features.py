@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skingpt4.config import Settings, resolve_path
+from skingpt4.config import resolve_path
 from skingpt4.data.records import ImageRef, file_sha256
 from skingpt4.device import resolve_device, resolve_dtype, resolve_vit_dtype
 from skingpt4.images import evaluation_transform, open_image, training_transform
+from skingpt4.settings import Settings
 from skingpt4.weights.build import build_encoder
 from skingpt4.weights.files import find_file
 

@@ -14,9 +14,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from skingpt4.config import Settings
 from skingpt4.errors import TrainingError
 from skingpt4.model.skingpt4 import SkinGPT4
+from skingpt4.settings import Settings
 from skingpt4.training.log import RunLog
 from skingpt4.training.samples import Batch
 from skingpt4.training.schedule import learning_rate, set_learning_rate

@@ -10,21 +10,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import AutocastKwargs, set_seed
+from accelerate.utils import set_seed
 
-from skingpt4.config import Settings, save_settings
+from skingpt4.config import save_settings
 from skingpt4.data.loading import LoadedData, load_records
 from skingpt4.data.records import ImageRef, Record
 from skingpt4.data.sequences import Records
-from skingpt4.device import resolve_device, resolve_dtype
 from skingpt4.errors import DataError, ImageError, TrainingError
 from skingpt4.images import open_image
 from skingpt4.processor import Processor
+from skingpt4.settings import Settings
+from skingpt4.training.devices import build_accelerator, prepare
 from skingpt4.training.features import Pixels, cached_features
 from skingpt4.training.log import RunLog, with_progress
-from skingpt4.training.loop import Objective, fit
+from skingpt4.training.loop import fit
 from skingpt4.training.samples import InputOf, Positions, SampleStream, batches
-from skingpt4.training.schedule import build_optimizer
 from skingpt4.training.state import STATE_FILE, Progress, load_state
 from skingpt4.weights.build import build_model, require_files
 from skingpt4.weights.checkpoint import LAST
@@ -52,7 +52,7 @@ def train_step(settings: Settings, resume: bool) -> None:
         raise TrainingError(f"{folder} holds a run already. Go on with --resume, or give another run.output_dir.")
     if run.threads:
         torch.set_num_threads(run.threads)
-    accelerator = _accelerator(settings)
+    accelerator = build_accelerator(settings)
     set_seed(run.seed)
     require_files(settings.model)
     data = load_records(settings.data, settings.model.prompt_path, run.seed)
@@ -65,7 +65,7 @@ def train_step(settings: Settings, resume: bool) -> None:
         inputs = _inputs(settings, data.train, settings.data.random_crop)
         validation_inputs = _inputs(settings, data.validation, random_crop=False) if data.validation else None
     model, processor = build_model(settings, with_encoder=not settings.data.cache_features)
-    objective, optimizer = _prepare(accelerator, model, settings)
+    objective, optimizer = prepare(accelerator, model, settings)
     goes_on = run.resume_ckpt_path or (run.output_dir if resume and has_run else "")
     progress = load_state(goes_on, model, optimizer, accelerator.scaler) if goes_on else Progress()
     if accelerator.is_main_process:
@@ -84,27 +84,6 @@ def train_step(settings: Settings, resume: bool) -> None:
     validation = _validation(settings, accelerator, data.validation, validation_inputs, processor)
     with RunLog(folder, folder.name, total_steps, progress.step, accelerator.is_main_process) as log:
         fit(accelerator, objective, model, optimizer, settings, training, validation, progress, log)
-
-
-def _accelerator(settings: Settings) -> Accelerator:
-    device = resolve_device(settings.run.device)
-    fp16 = resolve_dtype(settings.model.precision, device) == torch.float16
-    return Accelerator(
-        cpu=device.type == "cpu",
-        device_placement=False,  # the model is loaded where it belongs
-        gradient_accumulation_steps=settings.run.accum_grad_iters,
-        # fp16 for its loss scaler only: the modules choose their own precision (the projection stays float32)
-        mixed_precision="fp16" if fp16 else "no",
-        kwargs_handlers=[AutocastKwargs(enabled=False)],
-    )
-
-
-def _prepare(
-    accelerator: Accelerator, model: torch.nn.Module, settings: Settings
-) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
-    optimizer = build_optimizer(model.named_parameters(), settings.run.weight_decay)
-    objective = Objective(model, from_pixels=not settings.data.cache_features)  # type: ignore[arg-type]
-    return accelerator.prepare(objective, optimizer)
 
 
 def _global_batch(settings: Settings, accelerator: Accelerator) -> int:

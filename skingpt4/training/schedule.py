@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from skingpt4.config import RunSettings
+from skingpt4.settings import RunSettings
 
 
 def learning_rate(step: int, total_steps: int, run: RunSettings) -> float:

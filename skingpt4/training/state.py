@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from skingpt4.config import Settings
 from skingpt4.errors import TrainingError
 from skingpt4.model.skingpt4 import SkinGPT4
+from skingpt4.settings import Settings
 from skingpt4.weights.checkpoint import BEST, LAST, load_checkpoint, save_checkpoint
 
 STATE_FILE = "training_state.pt"

@@ -9,13 +9,14 @@ import torch
 from accelerate import init_empty_weights
 from torch import nn
 
-from skingpt4.config import ModelSettings, Settings, embedded_settings, load_settings, resolve_path
+from skingpt4.config import embedded_settings, load_settings, resolve_path
 from skingpt4.device import resolve_device, resolve_dtype, resolve_vit_dtype
 from skingpt4.errors import SettingsError, WeightsError
 from skingpt4.model.qformer import QFormer
 from skingpt4.model.skingpt4 import PROJECTION, SkinGPT4
 from skingpt4.model.vision import VisionEncoder, build_eva_vit, build_timm_vit
 from skingpt4.processor import Processor
+from skingpt4.settings import ModelSettings, Settings
 from skingpt4.tokenizer import load_tokenizer
 from skingpt4.weights.checkpoint import checkpoint_settings, find_checkpoint, load_checkpoint, require_width
 from skingpt4.weights.convert import eva_tensors, interpolate_positions, load_strictly, qformer_tensors

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skingpt4.config import Settings, settings_from_dict
+from skingpt4.config import settings_from_dict
 from skingpt4.errors import WeightsError
+from skingpt4.settings import Settings
 from skingpt4.weights.convert import projection_tensors
 from skingpt4.weights.files import places_of, read_metadata, read_tensors, some
 

@@ -10,10 +10,10 @@ from PIL import Image
 from recital import ids_of, teach
 
 from skingpt4.chat.conversation import Chat, Conversation, QuestionError
-from skingpt4.config import Settings
 from skingpt4.engines.sampling import Sampling
 from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.processor import Processor
+from skingpt4.settings import Settings
 from skingpt4.vocabulary import CLINICAL_PROMPTS
 from skingpt4.weights.build import build_model
 

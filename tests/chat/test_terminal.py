@@ -14,12 +14,12 @@ from recital import ids_of, teach
 from skingpt4.chat import terminal
 from skingpt4.chat.conversation import Chat
 from skingpt4.chat.notices import notices
-from skingpt4.config import Settings
 from skingpt4.engines.sampling import Sampling
 from skingpt4.errors import ImageError, WeightsError
 from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.processor import Processor
 from skingpt4.prompts import Turn
+from skingpt4.settings import Settings
 from skingpt4.vocabulary import EMBEDDED_NOTICE, NOT_A_DIAGNOSIS
 
 SHORT = Sampling(max_new_tokens=8)

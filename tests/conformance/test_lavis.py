@@ -10,9 +10,9 @@ import torch
 from tiny_models import Sizes, settings_for
 from torch import Tensor, nn
 
-from skingpt4.config import ModelSettings
 from skingpt4.model.qformer import QFormer
 from skingpt4.model.vision import VisionEncoder
+from skingpt4.settings import ModelSettings
 from skingpt4.weights.build import build_encoder
 
 LIMIT = 1e-5

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from skingpt4.config import DataSettings, SourceSettings
 from skingpt4.data.loading import load_records
 from skingpt4.data.records import Record
 from skingpt4.data.sources.skincon import FLAG_COLUMN, IMAGE_COLUMN
 from skingpt4.errors import DataError, SettingsError
+from skingpt4.settings import DataSettings, SourceSettings
 from skingpt4.vocabulary import CONCEPTS, DIAGNOSIS_PROMPTS
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from manifests import draw_data_set, write_data_set
 
-from skingpt4.config import DataSettings, SourceSettings, settings_from_dict
+from skingpt4.config import settings_from_dict
 from skingpt4.data.loading import LoadedData, load_records
 from skingpt4.data.manifest import Manifest, open_manifest, row_of, write_manifest
 from skingpt4.data.manifest_files import ParquetRows
@@ -18,6 +18,7 @@ from skingpt4.data.pack import pack
 from skingpt4.data.records import Record
 from skingpt4.data.sequences import Records, column_of, images_of
 from skingpt4.errors import DataError, SettingsError
+from skingpt4.settings import DataSettings, SourceSettings
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from skingpt4.cli import build_parser, main
-from skingpt4.config import Settings, save_settings
+from skingpt4.config import save_settings
+from skingpt4.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 

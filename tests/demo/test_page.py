@@ -16,12 +16,12 @@ from PIL import Image
 from recital import ids_of, teach
 
 from skingpt4.chat.conversation import Chat
-from skingpt4.config import Settings
 from skingpt4.demo import page as demo_page
 from skingpt4.demo.visit import READY, WAITING, Visit
 from skingpt4.engines.sampling import Sampling
 from skingpt4.errors import DeviceError
 from skingpt4.prompts import Turn
+from skingpt4.settings import Settings
 from skingpt4.vocabulary import CLINICAL_PROMPTS, NOT_A_DIAGNOSIS
 
 GREEDY = (0.0, 1.0, 12, 0)  # temperature, top-p, longest answer, seed

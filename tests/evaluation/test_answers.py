@@ -10,12 +10,13 @@ import torch
 
 from skingpt4.chat.conversation import Chat
 from skingpt4.cli import main
-from skingpt4.config import Settings, save_settings
+from skingpt4.config import save_settings
 from skingpt4.engines.sampling import Sampling
 from skingpt4.evaluation.answers import answer_many
 from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.processor import Processor
 from skingpt4.prompts import Turn
+from skingpt4.settings import Settings
 
 
 def test_batched_answers_equal_those_of_chat(tiny_model: tuple[SkinGPT4, Processor]) -> None:

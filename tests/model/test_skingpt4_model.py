@@ -9,12 +9,12 @@ from tiny_models import TINY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skingpt4.config import Settings
 from skingpt4.model.qformer import QFormer
 from skingpt4.model.skingpt4 import SkinGPT4, TrainingBatch, splice
 from skingpt4.model.vision import VisionEncoder, build_eva_vit
 from skingpt4.processor import Processor
 from skingpt4.prompts import IMAGE_SLOT, TrainingSequence
+from skingpt4.settings import Settings
 from skingpt4.weights.build import build_model
 
 Loaded = tuple[SkinGPT4, Processor]

@@ -10,12 +10,12 @@ import pytest
 import torch
 from manifests import write_data_set
 
-from skingpt4.config import Settings, SourceSettings
 from skingpt4.data.loading import load_records
 from skingpt4.data.pack import pack
 from skingpt4.data.records import Record
 from skingpt4.data.sequences import Records
 from skingpt4.processor import Processor
+from skingpt4.settings import Settings, SourceSettings
 from skingpt4.tokenizer import load_tokenizer
 from skingpt4.training.features import Pixels
 from skingpt4.training.samples import Batch, Positions, SampleStream, batches

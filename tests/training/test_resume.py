@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from training_runs import write_yaml
 
-from skingpt4.config import Settings, load_settings
+from skingpt4.config import load_settings
+from skingpt4.settings import Settings
 from skingpt4.training.runner import train
 from skingpt4.weights.files import read_tensors
 

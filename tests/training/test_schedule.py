@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from skingpt4.config import RunSettings
+from skingpt4.settings import RunSettings
 from skingpt4.training.schedule import build_optimizer, learning_rate
 
 # Of the original's run with init_lr 0.01, min_lr 0.001, warmup_lr 1e-4, 6 warm-up steps, 3 epochs of 6.

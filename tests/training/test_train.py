@@ -10,8 +10,9 @@ import torch
 from training_runs import write_table, write_yaml
 
 from skingpt4.cli import main
-from skingpt4.config import Settings, load_settings
+from skingpt4.config import load_settings
 from skingpt4.errors import DataError, ImageError, SkinGPTError, TrainingError
+from skingpt4.settings import Settings
 from skingpt4.training.runner import train
 from skingpt4.weights.build import load_model
 from skingpt4.weights.files import read_tensors

@@ -10,10 +10,11 @@ from manifests import write_data_set
 from training_runs import write_yaml
 
 from skingpt4.cli import main
-from skingpt4.config import Settings, load_settings
+from skingpt4.config import load_settings
 from skingpt4.data.manifest import Manifest
 from skingpt4.data.pack import pack
 from skingpt4.errors import ImageError
+from skingpt4.settings import Settings
 from skingpt4.training.runner import train
 
 

@@ -10,8 +10,8 @@ import torch
 from tiny_models import TINY, write_tokenizer
 from torch import nn
 
-from skingpt4.config import Settings
 from skingpt4.errors import SkinGPTError, WeightsError
+from skingpt4.settings import Settings
 from skingpt4.weights.build import build_encoder, build_model, random_projection, require_files
 
 CPU = torch.device("cpu")

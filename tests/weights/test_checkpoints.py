@@ -21,10 +21,10 @@ from tiny_models import (
     write_projection,
 )
 
-from skingpt4.config import Settings
 from skingpt4.errors import SettingsError, WeightsError
 from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.processor import Processor
+from skingpt4.settings import Settings
 from skingpt4.weights.build import build_model, load_model, settings_of
 from skingpt4.weights.checkpoint import (
     DecoderIdentity,

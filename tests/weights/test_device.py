@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from skingpt4.config import Settings
 from skingpt4.device import check_kernels, resolve_device, resolve_dtype, resolve_vit_dtype
 from skingpt4.errors import DeviceError
+from skingpt4.settings import Settings
 from skingpt4.weights.build import build_model
 
 CPU = torch.device("cpu")

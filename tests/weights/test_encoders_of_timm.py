@@ -10,8 +10,8 @@ import torch
 from tiny_models import TINY, Sizes, blip2_shapes, random_tensors
 from torch import nn
 
-from skingpt4.config import Settings
 from skingpt4.errors import SkinGPTError
+from skingpt4.settings import Settings
 from skingpt4.weights.build import build_encoder, build_model
 
 CPU = torch.device("cpu")

@@ -7,10 +7,10 @@ import torch
 from tiny_models import TINY
 from torch import nn
 
-from skingpt4.config import Settings
 from skingpt4.errors import SettingsError, SkinGPTError
 from skingpt4.model.skingpt4 import SkinGPT4, TrainingBatch
 from skingpt4.processor import Processor
+from skingpt4.settings import Settings
 from skingpt4.weights.build import build_encoder, build_model
 
 CPU = torch.device("cpu")

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from skingpt4.config import SourceSettings, resolve_path
+from skingpt4.config import resolve_path
 from skingpt4.data.progress import progress
 from skingpt4.data.records import IMAGE_SUFFIXES, SourceReport, diagnosis_record, existing_folder, few
 from skingpt4.data.sources.names import Classes, disease_name
 from skingpt4.errors import DataError
+from skingpt4.settings import SourceSettings
 
 _NO_DISEASE = {"train", "test", "val", "valid", "validation", "images"}  # the folders one level above the diseases
 

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from skingpt4.config import SourceSettings, resolve_path
+from skingpt4.config import resolve_path
 from skingpt4.data.records import IMAGE_SUFFIXES, Record, SourceReport, existing_file, existing_folder, image_path
 from skingpt4.data.rows import Rows
 from skingpt4.errors import DataError
+from skingpt4.settings import SourceSettings
 from skingpt4.vocabulary import CONCEPT_PROMPT, DIAGNOSIS_PROMPTS
 
 CAPTIONS_FILE, IMAGES_FOLDER = "filter_cap.json", "image"

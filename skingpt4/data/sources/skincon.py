@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from skingpt4.config import SourceSettings, resolve_path
+from skingpt4.config import resolve_path
 from skingpt4.data.progress import progress
 from skingpt4.data.records import (
     UNKNOWN_SKIN_TYPE,
@@ -24,6 +24,7 @@ from skingpt4.data.records import (
 )
 from skingpt4.data.rows import Rows, read_rows, text_of
 from skingpt4.data.sources.listing import ImageFolder
+from skingpt4.settings import SourceSettings
 from skingpt4.vocabulary import CONCEPTS
 
 IMAGE_COLUMN, FLAG_COLUMN = "ImageID", "Do not consider this image"

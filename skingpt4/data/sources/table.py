@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from skingpt4.config import SourceSettings, resolve_path
+from skingpt4.config import resolve_path
 from skingpt4.data.records import (
     Record,
     SourceReport,
@@ -18,6 +18,7 @@ from skingpt4.data.records import (
     image_path,
 )
 from skingpt4.data.rows import read_rows, text_of
+from skingpt4.settings import SourceSettings
 from skingpt4.vocabulary import CONCEPTS
 
 # task -> the columns it needs; step 2 takes `notes` as well where there are any.

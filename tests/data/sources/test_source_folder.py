@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from skingpt4.config import SourceSettings
 from skingpt4.data.sources.folder import disease_name, read_disease_folders, read_folder
 from skingpt4.data.sources.names import read_classes
 from skingpt4.errors import DataError
+from skingpt4.settings import SourceSettings
 from skingpt4.vocabulary import DIAGNOSIS_PROMPTS
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from skingpt4.config import SourceSettings
 from skingpt4.data.sources.minigpt4 import read_minigpt4
 from skingpt4.errors import DataError
+from skingpt4.settings import SourceSettings
 from skingpt4.vocabulary import CONCEPT_PROMPT, DIAGNOSIS_PROMPTS
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from skingpt4.config import SourceSettings
 from skingpt4.data.sources.skincon import (
     DDI,
     FITZPATRICK17K,
@@ -19,6 +18,7 @@ from skingpt4.data.sources.skincon import (
     read_skincon,
 )
 from skingpt4.errors import DataError
+from skingpt4.settings import SourceSettings
 from skingpt4.vocabulary import CONCEPT_PROMPT, CONCEPTS
 
 HEADER = ["", "ImageID", *CONCEPTS, FLAG_COLUMN]

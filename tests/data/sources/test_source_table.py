@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from skingpt4.config import SourceSettings
 from skingpt4.data.records import image_path
 from skingpt4.data.sources.table import parse_concepts, read_table
 from skingpt4.errors import DataError
+from skingpt4.settings import SourceSettings
 
 
 @pytest.fixture
