@@ -16,13 +16,14 @@ V100_STAMP := $(V100_VENV)/.installed-for-tests
 LAVIS := salesforce-lavis==1.0.2
 PYTEST := -m pytest -q -n $(JOBS) --dist loadfile $(PYTEST_FLAGS)
 
-.PHONY: help quickstart test test-v100-stack install lint format clean
+.PHONY: help quickstart test test-slow test-v100-stack install lint format clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make quickstart        install, then both fine-tuning steps on the embedded default (minutes)"
 	@echo "make test              install, then every check and test"
+	@echo "make test-slow         the tests that take minutes: runs that are killed, processes that train together"
 	@echo "make test-v100-stack   the fast tests on the last torch with kernels for V100s"
 	@echo "make lint | format     the checks alone | tidy the code"
 	@echo "make clean             remove both environments and what tools left behind"
@@ -31,10 +32,13 @@ quickstart: $(RUN_STAMP)
 	$(BIN)/skingpt4 quickstart
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m "not very_slow"
+
+test-slow: $(TEST_STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m very_slow
 
 test-v100-stack: $(V100_STAMP)
-	OMP_NUM_THREADS=1 $(V100_VENV)/bin/python $(PYTEST) -m "not slow"
+	OMP_NUM_THREADS=1 $(V100_VENV)/bin/python $(PYTEST) -m "not slow and not very_slow"
 
 install: $(TEST_STAMP)
 

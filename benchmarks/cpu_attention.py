@@ -11,7 +11,8 @@ import time
 import torch
 
 from skingpt4.config import EMBEDDED_FOLDER, load_settings
-from skingpt4.model.skingpt4 import SkinGPT4, TrainingBatch
+from skingpt4.model.packing import TrainingBatch
+from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.vocabulary import CONCEPT_PROMPT
 from skingpt4.weights.build import build_model
 

@@ -41,7 +41,8 @@ from tiny_models import (  # noqa: E402
     write_tokenizer,
 )
 
-from skingpt4.model.skingpt4 import SkinGPT4, TrainingBatch  # noqa: E402
+from skingpt4.model.packing import TrainingBatch  # noqa: E402
+from skingpt4.model.skingpt4 import SkinGPT4  # noqa: E402
 from skingpt4.processor import Processor  # noqa: E402
 
 PUBLISHED = Sizes(

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from skingpt4.engines.sampling import Sampling
     from skingpt4.settings import Settings
 
-EXIT_USER_ERROR = 2
 # Each is a module `commands.data_NAME`.
 DATA_COMMANDS = {
     "build": "a source (SKINCON, Dermnet, notes, ...) -> a manifest",
@@ -31,7 +30,7 @@ DATA_COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. An error that the user can mend is one message on stderr and exit code
-    2.
+    2; a training that a signal asked to stop ends with 75.
     """
     parser = build_parser()
     arguments = parser.parse_args(argv)
@@ -39,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(arguments.run(arguments))
     except SkinGPTError as error:
         print(f"skingpt4: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
+        return error.exit_code
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -61,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
         commands.add_parser("quickstart", help="the main job on the small model of this package: train, compare, show")
     )
     _add_train(commands.add_parser("train", help="run the fine-tuning steps of a YAML file"))
+    _add_runs(commands.add_parser("runs", help="compare training runs in a table"))
     _add_chat(commands.add_parser("chat", help="a conversation about a photograph, in the terminal"))
     _add_demo(commands.add_parser("demo", help="the local web page"))
     _add_data(commands.add_parser("data", help="prepare training data"))
@@ -138,16 +138,34 @@ def _add_quickstart(parser: argparse.ArgumentParser) -> None:
 def _add_train(parser: argparse.ArgumentParser) -> None:
     _add_settings(parser, required=True)
     parser.add_argument("--resume", action="store_true", help="go on where the run in run.output_dir stands")
+    parser.add_argument("--estimate", action="store_true", help="print the memory that the run needs; train nothing")
+    parser.add_argument("--device-memory", default="", metavar="32GB", help="estimate for a GPU of this size")
+    parser.set_defaults(run=_run_train)
 
-    def run(arguments: argparse.Namespace) -> int:
-        from skingpt4.config import load_settings
-        from skingpt4.training.runner import train
 
-        folder = train(load_settings(arguments.cfg_path, _options(arguments)), arguments.resume)
-        print(f"Done. Talk to it:\n  skingpt4 chat --cfg-path {folder} --image PHOTO")
-        return 0
+def _run_train(arguments: argparse.Namespace) -> int:
+    from accelerate import PartialState
 
-    parser.set_defaults(run=run)
+    from skingpt4.config import load_settings
+
+    steps = load_settings(arguments.cfg_path, _options(arguments))
+    if arguments.estimate or arguments.device_memory:
+        from skingpt4.training.estimate import print_estimates
+
+        return 0 if print_estimates(steps, arguments.device_memory) else 1
+    from skingpt4.training.runner import train
+
+    folder = train(steps, arguments.resume)
+    processes = PartialState()
+    processes.print(f"Done. Talk to it:\n  skingpt4 chat --cfg-path {folder} --image PHOTO")
+    processes.destroy_process_group()
+    return 0
+
+
+def _add_runs(parser: argparse.ArgumentParser) -> None:
+    from skingpt4.commands import runs
+
+    runs.add(parser)
 
 
 def _add_chat(parser: argparse.ArgumentParser) -> None:

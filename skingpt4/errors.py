@@ -4,7 +4,9 @@ without a traceback.
 
 
 class SkinGPTError(Exception):
-    """Base of every error that a user can mend."""
+    """Base of every error that a user can mend. exit_code: of the command that it ends."""
+
+    exit_code = 2
 
 
 class SettingsError(SkinGPTError):

@@ -33,7 +33,10 @@ class ModelSettings:
     freeze_qformer: bool = True
 
     llama_model: str = "weights/vicuna-13b"  # a Hugging Face directory; `llm_model` is the same key
-    low_resource: bool = False  # upstream's files have it; there are no 8-bit decoders yet, and `check` says so
+    low_resource: bool = False  # upstream's word for `decoder_quantization: int8`
+    decoder_quantization: str = ""  # of the frozen decoder: int8 (torchao) | nf4 (bitsandbytes); empty = none
+    compile: bool = False  # torch.compile the decoder: minutes at the start, faster after them
+    device_map: str = ""  # auto: one process spreads the decoder over all GPUs of the machine; empty = one device
     ckpt: str = ""  # the projection to start from: a file, a checkpoint or a run's folder; empty = a random one
 
     prompt_template: str = "###Human: {} ###Assistant: "  # what training shows; `{}` is `<Img>…</Img> question`
@@ -67,8 +70,7 @@ class DataSettings:
     allow_leaks: bool = False  # train although validation images are in the training set too, by content or as a copy
     on_bad_image: str = "error"  # error | skip (skipped ones are counted and reported)
     random_crop: bool = True  # the original's training view, a random crop of 0.5-1.0 of the area; off = evaluation's
-    cache_features: bool = True  # keep the frozen encoder's output on disk; off = encode every image at every step
-    cached_views: int = 4  # random crops kept per image when features are cached
+    cached_views: int = 4  # random crops per image with features on disk; 0 = encode every image at every step
     feature_cache: str = ""  # the folder of cached features; empty = `features` in the run's folder
 
 
@@ -90,9 +92,17 @@ class RunSettings:
     batch_size_eval: int = 8
     accum_grad_iters: int = 1
     max_grad_norm: float = 0.0  # 0 = no clipping (the original's)
+    on_nonfinite_loss: str = "stop"  # stop | skip (the step is left out and counted)
+    early_stopping_epochs: int = 0  # stop after so many epochs without a lower validation loss; 0 = never
     num_workers: int = 2  # that decode images while features are not cached
     threads: int = 0  # CPU threads; 0 = torch's own choice
     log_every_steps: int = 10
+    save_every_steps: int = 0  # a checkpoint to resume from, besides that of every epoch; 0 = epochs only
+    keep_checkpoints: int = 3  # the newest so many stay, and the best; 0 = all
+    show_every_steps: int = 0  # the page of validation photographs with the answer given now; 0 = after every epoch
+    shown_images: int = 8  # photographs on that page; 0 = no page
+    trackers: list[str] = field(default_factory=lambda: ["tensorboard"])  # and wandb, mlflow …: names of `accelerate`
+    shard_decoder: bool = False  # FSDP2: every process keeps a part of the frozen decoder
     resume_ckpt_path: str = ""  # a run's folder or one of its checkpoints; `--resume` = the run in `output_dir`
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,10 @@ if TYPE_CHECKING:
 CHOICES: dict[str, tuple[str, ...]] = {
     "model.precision": ("auto", "fp32", "fp16", "bf16"),
     "model.vit_precision": ("auto", "fp32", "fp16", "bf16"),
+    "model.decoder_quantization": ("", "int8", "nf4"),
+    "model.device_map": ("", "auto"),
     "data.on_bad_image": ("error", "skip"),
+    "run.on_nonfinite_loss": ("stop", "skip"),
     "source": ("skincon", "folder", "table", "minigpt4", "manifest"),
     "task": ("concepts", "diagnosis"),
     "split": ("", "train", "validation", "test"),
@@ -28,6 +30,7 @@ _POSITIVE_SIZES = (
 _AT_LEAST_ONE = ("max_epoch", "batch_size_train", "batch_size_eval", "accum_grad_iters", "log_every_steps")
 _NOT_NEGATIVE = (
     "min_lr", "warmup_lr", "warmup_steps", "iters_per_epoch", "num_workers", "threads", "weight_decay", "max_grad_norm",
+    "early_stopping_epochs", "save_every_steps", "keep_checkpoints", "show_every_steps", "shown_images",
 )  # fmt: skip
 
 
@@ -36,12 +39,33 @@ def check(settings: Settings, origin: str) -> None:
     _check_model(settings.model, origin)
     _check_data(settings.data, origin)
     _check_run(settings.run, origin)
-    frozen = settings.model.freeze_vit and settings.model.freeze_qformer
+    _check_together(settings, origin)
+
+
+def _check_together(settings: Settings, origin: str) -> None:
+    model, data, run = settings.model, settings.data, settings.run
     _require(
-        frozen or not settings.data.cache_features,
+        (model.freeze_vit and model.freeze_qformer) or not data.cached_views,
         origin,
         "features of a trained encoder cannot be cached: with freeze_vit or freeze_qformer false, "
-        "set data.cache_features=false.",
+        "set data.cached_views=0.",
+    )
+    _require(
+        not (model.device_map and run.shard_decoder),
+        origin,
+        "model.device_map spreads the decoder over the GPUs of one process, run.shard_decoder over many processes; "
+        "give one.",
+    )
+    _require(
+        not (run.shard_decoder and (model.decoder_quantization or model.low_resource or model.compile)),
+        origin,
+        "run.shard_decoder goes with neither model.decoder_quantization (low_resource) nor model.compile; a quantised "
+        "decoder is small enough to be whole on every GPU.",
+    )
+    _require(
+        not run.early_stopping_epochs or bool(data.validation or data.validation_fraction),
+        origin,
+        "run.early_stopping_epochs needs validation pairs: give data.validation or data.validation_fraction.",
     )
 
 
@@ -60,12 +84,8 @@ def _check_model(model: ModelSettings, origin: str) -> None:
     _require(bool(model.end_sym), origin, "model.end_sym must not be empty: answers would never learn to stop.")
     long_enough = model.max_txt_len > 8
     _require(long_enough, origin, f"model.max_txt_len is {model.max_txt_len}; an answer needs more than 8 tokens.")
-    if model.low_resource:  # upstream's published files set it, so it cannot be an error
-        logging.getLogger(__name__).warning(
-            "%s: model.low_resource is true, but there are no 8-bit decoders yet; model.precision %s is used.",
-            origin,
-            model.precision,
-        )
+    _choice("model.decoder_quantization", model.decoder_quantization, "model.decoder_quantization", origin)
+    _choice("model.device_map", model.device_map, "model.device_map", origin)
 
 
 def _check_data(data: DataSettings, origin: str) -> None:
@@ -97,14 +117,14 @@ def _check_data(data: DataSettings, origin: str) -> None:
         "data.validation and data.validation_fraction are two answers to one question; give one.",
     )
     _require(
-        data.cached_views >= 1,
+        data.cached_views >= 0,
         origin,
-        f"data.cached_views is {data.cached_views}; it must be at least 1; "
-        "to encode at every step set data.cache_features=false.",
+        f"data.cached_views is {data.cached_views}; it must not be negative (0 = encode every image at every step).",
     )
 
 
 def _check_run(run: RunSettings, origin: str) -> None:
+    _choice("run.on_nonfinite_loss", run.on_nonfinite_loss, "run.on_nonfinite_loss", origin)
     for name in _AT_LEAST_ONE:
         value = getattr(run, name)
         _require(value >= 1, origin, f"run.{name} is {value}; it must be at least 1.")

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from skingpt4.chat.conversation import Chat
 from skingpt4.errors import DataError
-from skingpt4.model.skingpt4 import SkinGPT4, TrainingBatch
+from skingpt4.model.packing import TrainingBatch
+from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.processor import Processor
 from skingpt4.prompts import (
     ImageSlot,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from upstream_files import MINIGPT4_EVAL, MINIGPT4_FINETUNE, SKINGPT4_LLAMA2, SK
 from skingpt4.config import load_settings
 from skingpt4.errors import SettingsError
 from skingpt4.settings import DataSettings, ModelSettings, RunSettings, Settings, SourceSettings
+from skingpt4.weights.quantize import wanted_quantization
 
 
 def load(text: str, folder: Path, *options: str) -> Settings:
@@ -48,9 +48,8 @@ def test_minigpt4_stage2_finetune(tmp_path: Path) -> None:
     assert settings.data == DataSettings()
 
 
-def test_minigpt4_eval(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        settings = load(MINIGPT4_EVAL, tmp_path)
+def test_minigpt4_eval(tmp_path: Path) -> None:
+    settings = load(MINIGPT4_EVAL, tmp_path)
     assert changed(settings.model, ModelSettings()) == {
         "low_resource": True,
         "ckpt": "/path/to/prerained_minigpt4_7b.pth",
@@ -58,7 +57,7 @@ def test_minigpt4_eval(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
     }
     assert settings.run == RunSettings()
     assert settings.data.random_crop is False
-    assert "no 8-bit decoders yet; model.precision auto is used" in caplog.text
+    assert wanted_quantization(settings.model) == "int8"
 
 
 def test_skingpt4_eval_vicuna(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

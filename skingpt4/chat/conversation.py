@@ -40,7 +40,7 @@ class Chat:
     def __init__(self, model: SkinGPT4, processor: Processor):
         self.model = model
         self.processor = processor
-        self.engine = TransformersEngine(model.decoder, processor.tokenizer.eos_ids)
+        self.engine = TransformersEngine(model.decoder, processor.tokenizer.eos_ids, model.compiled)
 
     def start(self, image: str | Path | bytes | Image) -> Conversation:
         """A conversation about one picture, which is encoded here, once. Raises `ImageError` for what is no picture."""

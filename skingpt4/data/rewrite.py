@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +12,7 @@ from skingpt4 import __version__
 from skingpt4.data.build import READ_BY_EYE_ROWS
 from skingpt4.data.manifest import BUILD_NOTE, Manifest, write_manifest
 from skingpt4.data.manifest_files import JSONL, PARQUET
+from skingpt4.durable import write_whole
 
 _TOOLS = ("numpy", "scipy", "scikit-learn", "iterative-stratification", "ImageHash", "pillow")
 
@@ -44,13 +44,7 @@ def _rows(manifest: Manifest, columns: Mapping[str, Sequence[Any]]) -> Iterator[
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a note for people and programs; it appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def versions() -> dict[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.generation import (
     LogitsProcessorList,
     RepetitionPenaltyLogitsProcessor,
@@ -18,17 +18,27 @@ from transformers.generation import (
     TopPLogitsWarper,
 )
 
+from skingpt4.engines.memory import FixedMemory, GrowingMemory, next_logits
 from skingpt4.engines.sampling import Sampling
 
 Segment = list[int] | Tensor  # token ids, or image tokens float[Q, D]
 
 
 class TransformersEngine:
-    """Owns the decoder; gives one `DecoderState` per conversation. end_ids: tokens that end an answer."""
+    """Owns the decoder; gives one `DecoderState` per conversation.
 
-    def __init__(self, decoder: PreTrainedModel, end_ids: Sequence[int]):
+    end_ids: tokens that end an answer. compiled: `torch.compile` the step that makes a token (CUDA graphs on a GPU):
+    the first tokens take a minute, those after them less time each. A decoder with sliding windows is not compiled.
+    """
+
+    def __init__(self, decoder: PreTrainedModel, end_ids: Sequence[int], compiled: bool = False):
         self.decoder = decoder
         self.end_ids = frozenset(end_ids)
+        self.memory = FixedMemory if compiled and FixedMemory.fits(decoder.config) else GrowingMemory
+        self.next_logits = next_logits
+        if self.memory is FixedMemory:
+            mode = "reduce-overhead" if decoder.device.type == "cuda" else None
+            self.next_logits = torch.compile(next_logits, mode=mode, fullgraph=True)
 
     @property
     def context_tokens(self) -> int:
@@ -49,7 +59,7 @@ class DecoderState:
 
     def __init__(self, engine: TransformersEngine):
         self._engine = engine
-        self._cache = DynamicCache(config=engine.decoder.config)
+        self._memory = engine.memory(engine.decoder.config)
         self._read: list[object] = []  # per position: a token id, or (image tokens, row) by identity
         self._images: list[Tensor] = []  # keeps those tensors alive, so that their identity stays theirs
 
@@ -57,14 +67,21 @@ class DecoderState:
     def read(self, segments: Sequence[Segment]) -> Tensor:
         """Read a whole prompt; returns the next token's logits, float32[V]."""
         positions = [key for segment in segments for key in _keys(segment)]
-        if self._cache.get_seq_length() != len(self._read):  # a step was broken off (Ctrl-C, out of memory)
+        if self._memory.tokens != len(self._read):  # a step was broken off (Ctrl-C, out of memory)
             self._start_over()
         shared = 0
         while shared < min(len(positions) - 1, len(self._read)) and positions[shared] == self._read[shared]:
             shared += 1
         self._forget(shared)
         embeddings = embed(self._engine.decoder, segments)[len(self._read) :]
-        logits = self._step(embeddings.unsqueeze(0))
+        self._memory.make_room(len(embeddings))
+        output = self._engine.decoder(
+            inputs_embeds=embeddings.unsqueeze(0),
+            past_key_values=self._memory.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits = output.logits[0, -1].float()
         self._read = positions
         self._images = [segment for segment in segments if isinstance(segment, Tensor)]
         return logits
@@ -86,8 +103,10 @@ class DecoderState:
 
     @torch.inference_mode()
     def _append(self, token: int) -> Tensor:
-        embedding = self._engine.decoder.get_input_embeddings()
-        logits = self._step(embedding(torch.tensor([[token]], device=embedding.weight.device)))
+        engine = self._engine
+        self._memory.make_room(1)
+        ids = torch.tensor([[token]], device=engine.decoder.get_input_embeddings().weight.device)
+        logits = engine.next_logits(engine.decoder, ids, self._memory.cache)[0, -1].float()
         self._read.append(token)
         return logits
 
@@ -103,21 +122,15 @@ class DecoderState:
             return int(scores.argmax())
         return int(torch.multinomial(scores.softmax(dim=-1), 1, generator=generator))
 
-    def _step(self, embeddings: Tensor) -> Tensor:
-        output = self._engine.decoder(
-            inputs_embeds=embeddings, past_key_values=self._cache, use_cache=True, logits_to_keep=1
-        )
-        return output.logits[0, -1].float()
-
     def _start_over(self) -> None:
-        self._cache = DynamicCache(config=self._engine.decoder.config)
+        self._memory = self._engine.memory(self._engine.decoder.config)
         self._read, self._images = [], []
 
     def _forget(self, keep: int) -> None:
         if keep == len(self._read):
             return
         try:
-            self._cache.crop(keep - len(self._read))  # negative: so many positions from the end
+            self._memory.forget(len(self._read) - keep)
         except (RuntimeError, ValueError):  # a sliding window has let go of what lies before: read everything again
             self._start_over()
             return

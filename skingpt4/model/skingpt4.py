@@ -6,43 +6,19 @@ Letters of shapes: B batch, N patches and class token, Q queries, T text tokens,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from skingpt4.model.packing import TrainingBatch, can_pack, packed_attention
 from skingpt4.model.qformer import QFormer
 from skingpt4.model.vision import VisionEncoder
-from skingpt4.prompts import IMAGE_SLOT, TrainingSequence
+from skingpt4.prompts import IMAGE_SLOT
 
 PROJECTION = "llama_proj"
-
-
-@dataclass
-class TrainingBatch:
-    """Padded training sequences. ids: int64[B, T], `IMAGE_SLOT` at image tokens; in_loss, attended: bool[B, T]."""
-
-    ids: Tensor
-    in_loss: Tensor
-    attended: Tensor
-
-    @classmethod
-    def collate(cls, sequences: list[TrainingSequence]) -> TrainingBatch:
-        """Pad on the right. Padding is known by `attended`, never by its id."""
-        length = max(len(sequence.ids) for sequence in sequences)
-        ids = torch.zeros(len(sequences), length, dtype=torch.long)
-        in_loss, attended = torch.zeros_like(ids, dtype=torch.bool), torch.zeros_like(ids, dtype=torch.bool)
-        for row, sequence in enumerate(sequences):
-            count = len(sequence.ids)
-            ids[row, :count] = torch.tensor(sequence.ids)
-            in_loss[row, :count] = torch.tensor(sequence.in_loss)
-            attended[row, :count] = True
-        return cls(ids, in_loss, attended)
-
-    def to(self, device: torch.device) -> TrainingBatch:
-        return TrainingBatch(*(t.to(device, non_blocking=True) for t in (self.ids, self.in_loss, self.attended)))
 
 
 class SkinGPT4(nn.Module):
@@ -52,16 +28,27 @@ class SkinGPT4(nn.Module):
     llama_proj: Linear(Q-Former width -> decoder width), always float32, the only part that is trained unless told
     otherwise.
     decoder: a causal language model of `transformers`.
+    compiled: let `torch.compile` fuse what is run many times: training's pass through the decoder, here, and the step
+    that makes a token, in chat.
     """
 
     def __init__(
-        self, vision: VisionEncoder | None, qformer: QFormer | None, llama_proj: nn.Linear, decoder: PreTrainedModel
+        self,
+        vision: VisionEncoder | None,
+        qformer: QFormer | None,
+        llama_proj: nn.Linear,
+        decoder: PreTrainedModel,
+        compiled: bool = False,
     ):
         super().__init__()
         self.vision = vision
         self.qformer = qformer
         self.llama_proj = llama_proj
         self.decoder = decoder
+        self.compiled = compiled
+        self._packed_loss: Callable[[PreTrainedModel, Tensor, TrainingBatch], Tensor] = (
+            torch.compile(packed_loss, dynamic=True) if compiled else packed_loss
+        )
         self.train_only(PROJECTION)
 
     @property
@@ -108,31 +95,44 @@ class SkinGPT4(nn.Module):
         features: float[B, Q, 768], one photograph per sequence. The vocabulary projection, the widest of the decoder,
         is computed at the positions that predict an answer's token and nowhere else.
         """
-        predicts = batch.in_loss[:, 1:]
-        logits = self._answer_logits(features, batch, predicts)
-        return F.cross_entropy(logits.float(), batch.ids[:, 1:][predicts])
-
-    def _answer_logits(self, features: Tensor, batch: TrainingBatch, predicts: Tensor) -> Tensor:
-        """float[answer tokens, V]. predicts: bool[B, T - 1], the positions before an answer's token.
-
-        The decoder's own forward pass, because some do more than multiply at the end (Gemma caps, Cohere and Granite
-        scale); its head is handed the wanted positions only, as rows of a matrix: a 3-D slice would become a batched
-        product that copies the vocabulary matrix per sample.
-        """
-        embeddings = splice(self.decoder.get_input_embeddings(), batch.ids, self.project(features))
-        head = self.decoder.get_output_embeddings()
-        hook = head.register_forward_pre_hook(lambda _, inputs: (inputs[0][:, :-1][predicts],))
-        try:
-            return self.decoder(inputs_embeds=embeddings, attention_mask=batch.attended.long(), use_cache=False).logits
-        finally:
-            hook.remove()
+        embeddings = splice(self.decoder.get_input_embeddings(), batch, self.project(features))
+        if not can_pack(self.decoder):
+            return padded_loss(self.decoder, embeddings, batch)
+        with packed_attention(self.decoder):
+            return self._packed_loss(self.decoder, embeddings, batch)
 
 
-def splice(embedding: nn.Module, ids: Tensor, image_tokens: Tensor) -> Tensor:
-    """Text embeddings with image tokens at the slots.
+def splice(embedding: nn.Module, batch: TrainingBatch, image_tokens: Tensor) -> Tensor:
+    """Embeddings of a packed row, float[T, D]: of the text, and image_tokens float[B, Q, D] at their slots."""
+    text = embedding(batch.ids.masked_fill(batch.ids == IMAGE_SLOT, 0))
+    return text.index_copy(0, batch.slots, image_tokens.flatten(0, 1).to(text.dtype))
 
-    ids int64[B, T] with as many `IMAGE_SLOT` as `image_tokens` float[B, Q, D] has rows -> float[B, T, D].
+
+def packed_loss(decoder: PreTrainedModel, embeddings: Tensor, batch: TrainingBatch) -> Tensor:
+    """The loss of embeddings float[T, D], inside `packed_attention`."""
+    logits = decoder(
+        inputs_embeds=embeddings.unsqueeze(0),
+        position_ids=batch.positions.unsqueeze(0),
+        use_cache=False,
+        logits_to_keep=batch.predictors,
+        packing=batch,
+    ).logits
+    return F.cross_entropy(logits[0].float(), batch.targets)
+
+
+def padded_loss(decoder: PreTrainedModel, embeddings: Tensor, batch: TrainingBatch) -> Tensor:
+    """The same loss with the sequences padded to the longest, for decoders that cannot take them packed.
+
+    The head is handed the wanted positions as rows of a matrix: a 3-D slice would become a batched product that copies
+    the vocabulary matrix per sample. (The head alone would not do: Gemma caps its logits, Cohere and Granite scale.)
     """
-    slots = ids == IMAGE_SLOT
-    text = embedding(ids.masked_fill(slots, 0))
-    return text.masked_scatter(slots.unsqueeze(-1), image_tokens.to(text.dtype))
+    wanted = batch.place[batch.predictors]
+    head = decoder.get_output_embeddings()
+    hook = head.register_forward_pre_hook(lambda _, inputs: (inputs[0].flatten(0, 1)[wanted.to(inputs[0].device)],))
+    try:
+        logits = decoder(
+            inputs_embeds=embeddings[batch.rows], attention_mask=batch.attended.long(), use_cache=False
+        ).logits
+    finally:
+        hook.remove()
+    return F.cross_entropy(logits.float().to(batch.targets.device), batch.targets)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from skingpt4.training.curves import plot_loss
+from skingpt4.training.run_folder import METRICS_FILE, read_lines
 from skingpt4.vocabulary import CONCEPT_PROMPT, DIAGNOSIS_PROMPTS, NOT_A_DIAGNOSIS
 
 COLUMNS = {
@@ -61,15 +62,11 @@ def curves_picture(runs: Mapping[str, Path], out: Path) -> None:
     figure = Figure(figsize=(4 * len(runs), 3), layout="constrained")
     FigureCanvasAgg(figure)
     for position, (name, folder) in enumerate(runs.items(), 1):
-        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
         axes = figure.add_subplot(1, len(runs), position)
-        for key, label in (("loss", "training"), ("validation_loss", "validation")):
-            points = [(line["step"], line[key]) for line in lines if key in line]
-            axes.plot(*zip(*points, strict=True), label=label, marker="o" if key == "validation_loss" else "")
-        axes.set(title=name, xlabel="step", yscale="log")
+        plot_loss(axes, read_lines(folder / METRICS_FILE))
+        axes.set(title=name, xlabel="step")
         axes.set_ylabel("loss per answer token" if position == 1 else "")
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
     figure.savefig(out, dpi=120)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from skingpt4.data.records import ImageRef, Record
-from skingpt4.model.skingpt4 import TrainingBatch
+from skingpt4.model.packing import TrainingBatch
 from skingpt4.processor import Processor
 
 

@@ -22,6 +22,7 @@ from skingpt4.weights.checkpoint import checkpoint_settings, find_checkpoint, lo
 from skingpt4.weights.convert import eva_tensors, interpolate_positions, load_strictly, qformer_tensors
 from skingpt4.weights.decoder import decoder_width, load_decoder
 from skingpt4.weights.files import find_file, places_of, read_tensors
+from skingpt4.weights.quantize import require_package, wanted_quantization
 
 # What to do about a missing file of the full-size model.
 LAVIS_FILES = "https://storage.googleapis.com/sfr-vision-language-research/LAVIS/models/BLIP2"
@@ -75,8 +76,9 @@ def settings_of(source: str | Path | None, options: Sequence[str] = ()) -> Setti
     return changed
 
 
-def build_model(settings: Settings, with_encoder: bool = True) -> tuple[SkinGPT4, Processor]:
+def build_model(settings: Settings, with_encoder: bool = True, sharded: bool = False) -> tuple[SkinGPT4, Processor]:
     """The model of these settings. with_encoder: False leaves vision and Q-Former out, for training on cached features.
+    sharded: leave the decoder on the CPU, for `training.devices` to share it out.
 
     What can be wrong is looked at before the big files are read. Raises `SettingsError`, `WeightsError` or
     `DeviceError`.
@@ -86,13 +88,18 @@ def build_model(settings: Settings, with_encoder: bool = True) -> tuple[SkinGPT4
     decoder_dtype = resolve_dtype(wanted.precision, device)
     vit_dtype = resolve_vit_dtype(wanted.vit_precision, decoder_dtype, device) if wanted.freeze_vit else torch.float32
     require_files(wanted, with_encoder)
+    quantization = wanted_quantization(wanted)
+    require_package(quantization)
     decoder_directory = _path(wanted.llama_model)
     tokenizer = load_tokenizer(decoder_directory)
     checkpoint = resolve_path(wanted.ckpt)
     if checkpoint:
         require_width(checkpoint, decoder_width(decoder_directory))
     vision, qformer = build_encoder(wanted, vit_dtype, device) if with_encoder else (None, None)
-    decoder = load_decoder(decoder_directory, decoder_dtype, device)
+    decoder = load_decoder(
+        decoder_directory, decoder_dtype, torch.device("cpu") if sharded else device, quantization,
+        wanted.device_map if device.type == "cuda" else "",
+    )  # fmt: skip
     rows, width = decoder.get_input_embeddings().weight.shape
     if tokenizer.size > rows:
         raise WeightsError(
@@ -101,7 +108,7 @@ def build_model(settings: Settings, with_encoder: bool = True) -> tuple[SkinGPT4
         )
     generator = torch.Generator().manual_seed(settings.run.seed)
     projection = random_projection(wanted.qformer_width, width, generator)
-    model = SkinGPT4(vision, qformer, projection.to(device), decoder)
+    model = SkinGPT4(vision, qformer, projection.to(device), decoder, wanted.compile)
     if checkpoint:
         load_checkpoint(model, checkpoint)
     if with_encoder:
@@ -154,12 +161,24 @@ def build_encoder(
     settings: ModelSettings, vit_dtype: torch.dtype, device: torch.device
 ) -> tuple[VisionEncoder, QFormer]:
     """The frozen photograph encoder from its two files."""
-    vision = VisionEncoder(*_load_vit(settings, vit_dtype))
+    vision, qformer = empty_encoder(settings)
+    _load_vit(vision.backbone, settings, vit_dtype)
     tensors = read_tensors(_file(settings.q_former_model))
     qformer_values, norm_values = qformer_tensors(tensors)
     source = settings.q_former_model
     load_strictly(vision.ln_vision, norm_values, source, lambda _: torch.float32, "ln_vision")
+    load_strictly(qformer, qformer_values, source, lambda _: torch.float32, "Q-Former")
+    vision, qformer = vision.to(device).eval(), qformer.to(device).eval()
+    if settings.vit_model != "eva_clip_g":
+        _require_tokens(vision, settings)
+    return vision, qformer
+
+
+def empty_encoder(settings: ModelSettings) -> tuple[VisionEncoder, QFormer]:
+    """The encoder of these settings on `meta`: names and shapes, no values (but constants that are in no file)."""
+    backbone = _empty_vit(settings)
     with torch.device("meta"):
+        vision = VisionEncoder(backbone, nn.LayerNorm(backbone.num_features, eps=1e-5))
         qformer = QFormer(
             queries=settings.num_query_token,
             width=settings.qformer_width,
@@ -169,10 +188,6 @@ def build_encoder(
             cross_attention_frequency=settings.qformer_cross_attention_frequency,
             encoder_width=vision.width,
         )
-    load_strictly(qformer, qformer_values, source, lambda _: torch.float32, "Q-Former")
-    vision, qformer = vision.to(device).eval(), qformer.to(device).eval()
-    if settings.vit_model != "eva_clip_g":
-        _require_tokens(vision, settings)
     return vision, qformer
 
 
@@ -192,9 +207,8 @@ def _require_tokens(vision: VisionEncoder, settings: ModelSettings) -> None:
         )
 
 
-def _load_vit(settings: ModelSettings, dtype: torch.dtype) -> tuple[nn.Module, nn.LayerNorm]:
+def _load_vit(backbone: nn.Module, settings: ModelSettings, dtype: torch.dtype) -> None:
     tensors = read_tensors(_file(settings.vit_weights))
-    backbone = _empty_vit(settings)
     if settings.vit_model == "eva_clip_g":
         tensors = eva_tensors(tensors, settings.vit_depth)
     else:
@@ -203,10 +217,8 @@ def _load_vit(settings: ModelSettings, dtype: torch.dtype) -> tuple[nn.Module, n
     if own is not None and "pos_embed" in tensors:
         patches = int(backbone.patch_embed.num_patches)  # type: ignore[union-attr, arg-type]
         tensors["pos_embed"] = interpolate_positions(tensors["pos_embed"], patches, own.shape[1] - patches)
-    kept_in = _kept_dtypes(backbone, dtype)
+    kept_in = kept_dtypes(backbone, dtype)
     load_strictly(backbone, tensors, settings.vit_weights, lambda name: kept_in[name], "vision transformer")
-    with torch.device("meta"):
-        return backbone, nn.LayerNorm(backbone.num_features, eps=1e-5)
 
 
 def _empty_vit(settings: ModelSettings) -> nn.Module:
@@ -228,7 +240,7 @@ def _empty_vit(settings: ModelSettings) -> nn.Module:
     return backbone if is_whole else build_timm_vit(settings.vit_model, settings.image_size)
 
 
-def _kept_dtypes(module: nn.Module, dtype: torch.dtype) -> dict[str, torch.dtype]:
+def kept_dtypes(module: nn.Module, dtype: torch.dtype) -> dict[str, torch.dtype]:
     """Linear and Conv parameters in `dtype`, other floats (norms, positions, class token, q/v biases) in float32."""
     kept = {
         name: torch.float32 if tensor.is_floating_point() else tensor.dtype

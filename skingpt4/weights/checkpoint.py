@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skingpt4.config import settings_from_dict
+from skingpt4.durable import write_whole
 from skingpt4.errors import WeightsError
 from skingpt4.settings import Settings
 from skingpt4.weights.convert import projection_tensors
@@ -57,27 +58,29 @@ class DecoderIdentity:
 
 
 def save_checkpoint(folder: Path, model: SkinGPT4, settings: Settings) -> Path:
-    """Write the trainable tensors with settings and decoder identity; returns the file."""
-    from safetensors.torch import save_file
+    """Write the trainable tensors with settings and decoder identity, whole or not at all; returns the file.
 
-    folder.mkdir(parents=True, exist_ok=True)
-    state = model.state_dict()
-    tensors = {name: state[name].detach().cpu().contiguous() for name in model.trainable_names()}
+    Raises `OSError`, e.g. when the disk is full; a file that was there before is then untouched.
+    """
+    return write_whole(folder / FILE_NAME, checkpoint_bytes(model, settings))
+
+
+def checkpoint_bytes(model: SkinGPT4, settings: Settings) -> bytes:
+    """The content of a checkpoint's file."""
+    from safetensors.torch import save
+
+    trained = {name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad}
     metadata = {
         "format": "skingpt4-1",
         "settings": json.dumps(dataclasses.asdict(settings)),
         "decoder": json.dumps(dataclasses.asdict(DecoderIdentity.of(model.decoder))),
     }
-    partial = folder / (
-        FILE_NAME + ".partial"
-    )  # renamed when whole: a killed run leaves no half file under the real name
-    save_file(tensors, partial, metadata)
-    return partial.replace(folder / FILE_NAME)
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in trained.items()}, metadata)
 
 
 def find_checkpoint(name: str) -> Path:
-    """The file that `ckpt` names: a file, a checkpoint's folder, or a run's folder (its best, else its last
-    checkpoint).
+    """The file that `ckpt` names: a file, a checkpoint's folder (`RUN/checkpoints/step_…`, too), or a run's folder (its
+    best, else its last checkpoint).
 
     Raises `WeightsError` listing the places looked at.
     """

@@ -15,6 +15,7 @@ from transformers.utils import logging
 
 from skingpt4.errors import WeightsError
 from skingpt4.weights.files import read_tensors, some
+from skingpt4.weights.quantize import finish, quantization_config
 
 LONG_BYTES = 1 << 30
 
@@ -35,16 +36,23 @@ def decoder_config(directory: Path) -> PretrainedConfig:
     except (OSError, ValueError, KeyError) as error:
         raise WeightsError(f"{directory / 'config.json'} cannot be read: {error}") from error
     if getattr(config, "quantization_config", None):
-        raise WeightsError(f"The decoder in {directory} is quantised; the training needs it in fp16, bf16 or fp32.")
+        raise WeightsError(
+            f"The decoder in {directory} is quantised already; files in fp16, bf16 or fp32 are needed. "
+            "To keep those in 8 or 4 bits set model.decoder_quantization."
+        )
     return config
 
 
 def decoder_width(directory: Path) -> int:
     """The width of its embeddings, which the projection must have; nothing but `config.json` is read."""
-    return int(_empty_decoder(decoder_config(directory), directory).get_input_embeddings().weight.shape[1])
+    return int(empty_decoder(decoder_config(directory), directory).get_input_embeddings().weight.shape[1])
 
 
-def _empty_decoder(config: PretrainedConfig, directory: Path) -> PreTrainedModel:
+def empty_decoder(config: PretrainedConfig, directory: Path) -> PreTrainedModel:
+    """The decoder of this configuration on `meta`: names and shapes, no values. directory: for the error message.
+
+    Raises `WeightsError` where the configuration is of no causal language model.
+    """
     try:
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config)
@@ -55,27 +63,34 @@ def _empty_decoder(config: PretrainedConfig, directory: Path) -> PreTrainedModel
         ) from error
 
 
-def load_decoder(directory: Path, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+def load_decoder(
+    directory: Path, dtype: torch.dtype, device: torch.device, quantization: str = "", device_map: str = ""
+) -> PreTrainedModel:
     """A causal language model of `transformers` from a local directory, strictly: no parameter stays random, none is
     left over.
 
-    Raises `WeightsError` for a directory without weights, missing or torn shards, and parameters that are missing,
-    unknown or of another shape.
+    quantization: int8 or nf4 keeps its matrices so (`quantize`), each made as it is read; "" = in `dtype`.
+    device_map: "auto" spreads its layers over all GPUs; "" = all of it on `device`. Raises `WeightsError` for a
+    directory without weights, missing or torn shards, and parameters that are missing, unknown or of another shape.
     """
     config = decoder_config(directory)
-    decoder_class = type(_empty_decoder(config, directory))
+    decoder_class = type(empty_decoder(config, directory))
     tensors: dict[str, _StoredTensor] = {}
     for file in decoder_files(directory):
         tensors |= {name: _StoredTensor(file, name, dtype) for name in read_tensors(file)}
     try:
         with _bar_if_long(decoder_files(directory)):
             decoder, report = decoder_class.from_pretrained(
-                None, config=config, state_dict=tensors, dtype=dtype, device_map={"": device}, output_loading_info=True,
-                ignore_mismatched_sizes=True, attn_implementation=_attention(dtype, device),
+                None, config=config, state_dict=tensors, dtype=dtype, device_map=device_map or {"": device},
+                output_loading_info=True, ignore_mismatched_sizes=True,
+                attn_implementation=attention_implementation(dtype, device),
+                quantization_config=quantization_config(quantization, dtype) if quantization else None,
             )  # fmt: skip
     except (OSError, ValueError, RuntimeError) as error:
         raise WeightsError(f"The decoder in {directory} cannot be loaded: {error}") from error
     _require_whole(report, directory)
+    if quantization:
+        finish(decoder, quantization)
     decoder.requires_grad_(False)
     return decoder.eval()
 
@@ -110,7 +125,7 @@ def _bar_if_long(files: list[Path]) -> Iterator[None]:
         yield
 
 
-def _attention(dtype: torch.dtype, device: torch.device) -> str | None:
+def attention_implementation(dtype: torch.dtype, device: torch.device) -> str | None:
     """Plain attention for bf16 on a CPU, where the fused kernel takes 1.48 times as long
     (`benchmarks/cpu_attention.py`); elsewhere the decoder's own choice, torch's fused kernel.
     """

@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedModel
 
+from skingpt4.engines import memory
 from skingpt4.engines.sampling import Sampling
 from skingpt4.engines.transformers_engine import TransformersEngine
 from skingpt4.errors import SettingsError
@@ -71,6 +72,27 @@ def test_a_decoder_with_a_sliding_window_reads_again_what_it_let_go() -> None:
         torch.testing.assert_close(state.read([prompt]), engine.start().read([prompt]), atol=1e-5, rtol=0)
         greedy = list(state.generate([prompt], Sampling(max_new_tokens=6)))
         assert greedy == list(engine.start().generate([prompt], Sampling(max_new_tokens=6)))
+
+
+@pytest.mark.slow
+def test_a_compiled_decoder_says_the_same_also_where_its_memory_is_full(
+    llama: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "FIRST_TOKENS", 16)
+    plain, compiled = (TransformersEngine(llama, end_ids=[], compiled=wanted) for wanted in (False, True))
+    state = compiled.start()
+    for prompt in (list(range(5, 15)), [*range(5, 12), 30, 31], [5, 6, 7]):  # the second and third forget
+        expected = list(plain.start().generate([prompt], Sampling(max_new_tokens=12)))
+        assert list(state.generate([prompt], Sampling(max_new_tokens=12))) == expected
+
+
+def test_a_sliding_window_is_not_compiled() -> None:
+    """A memory of fixed size could not forget what its window has let go of."""
+    mistral = MistralForCausalLM(MistralConfig(**SIZES, sliding_window=4)).eval()
+    engine = TransformersEngine(mistral, end_ids=[], compiled=True)
+    plain = TransformersEngine(mistral, end_ids=[])
+    said = [list(e.start().generate([[5, 6, 7, 8, 9]], Sampling(max_new_tokens=6))) for e in (engine, plain)]
+    assert said[0] == said[1]
 
 
 @pytest.mark.parametrize(

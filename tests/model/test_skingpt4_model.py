@@ -7,10 +7,10 @@ import torch
 import transformers
 from tiny_models import TINY
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from skingpt4.model.packing import TrainingBatch
 from skingpt4.model.qformer import QFormer
-from skingpt4.model.skingpt4 import SkinGPT4, TrainingBatch, splice
+from skingpt4.model.skingpt4 import SkinGPT4, splice
 from skingpt4.model.vision import VisionEncoder, build_eva_vit
 from skingpt4.processor import Processor
 from skingpt4.prompts import IMAGE_SLOT, TrainingSequence
@@ -37,7 +37,8 @@ def features_of(count: int, seed: int = 0) -> Tensor:
 def full_logits_loss(model: SkinGPT4, features: Tensor, sequence: TrainingSequence) -> tuple[Tensor, int]:
     """Summed loss as MiniGPT-4 has it (all logits, labels of -100 off the answer), and the answer's length."""
     ids = torch.tensor([sequence.ids])
-    inputs = splice(model.decoder.get_input_embeddings(), ids, model.project(features))
+    text = model.decoder.get_input_embeddings()(ids.clamp(min=0))
+    inputs = text.masked_scatter((ids == IMAGE_SLOT).unsqueeze(-1), model.project(features).to(text.dtype))
     labels = torch.where(torch.tensor([sequence.in_loss]), ids, -100)
     output = model.decoder(inputs_embeds=inputs, labels=labels)
     count = int((labels != -100).sum())
@@ -66,31 +67,6 @@ def test_the_loss_is_on_the_answer_and_its_end_and_nothing_else(tiny_model: Load
         assert sequence.ids.count(IMAGE_SLOT) == TINY.queries
 
 
-@pytest.mark.parametrize("fill", [0, 1, 2, 399])
-def test_padding_never_matters(fill: int, tiny_model: Loaded) -> None:
-    """Not its length and not its id, also where the id is one that answers contain."""
-    model, processor = tiny_model
-    features, batch = features_of(3), TrainingBatch.collate(sequences(processor))
-    expected = model(features, batch)
-    extra = torch.full((3, 13), fill)
-    padded = TrainingBatch(
-        torch.cat([batch.ids.masked_fill(~batch.attended, fill), extra], dim=1),
-        F.pad(batch.in_loss, (0, 13)),
-        F.pad(batch.attended, (0, 13)),
-    )
-    torch.testing.assert_close(model(features, padded), expected, atol=1e-6, rtol=0)
-
-
-def test_a_batch_is_padded_on_the_right_and_marked(tiny_model: Loaded) -> None:
-    one, two = TrainingSequence([5, IMAGE_SLOT, 7], [False, False, True]), TrainingSequence([9], [True])
-    batch = TrainingBatch.collate([one, two])
-    assert batch.ids.tolist() == [[5, -1, 7], [9, 0, 0]]
-    assert batch.in_loss.tolist() == [[False, False, True], [True, False, False]]
-    assert batch.attended.tolist() == [[True, True, True], [True, False, False]]
-    moved = batch.to(torch.device("cpu"))
-    assert torch.equal(moved.ids, batch.ids)
-
-
 def test_gradients_reach_the_projection_only(tiny_model: Loaded) -> None:
     model, processor = tiny_model
     model.train()
@@ -114,10 +90,11 @@ def test_each_photograph_goes_to_its_own_row(tiny_model: Loaded) -> None:
 
 def test_splice_puts_image_tokens_in_order() -> None:
     embedding = nn.Embedding.from_pretrained(torch.arange(10.0).unsqueeze(1).repeat(1, 2))
-    ids = torch.tensor([[3, IMAGE_SLOT, IMAGE_SLOT, 4], [IMAGE_SLOT, 5, 6, IMAGE_SLOT]])
+    rows = [[3, IMAGE_SLOT, IMAGE_SLOT, 4], [5, IMAGE_SLOT, 6, IMAGE_SLOT]]
+    batch = TrainingBatch.collate([TrainingSequence(ids, [False, False, False, True]) for ids in rows])
     image_tokens = torch.tensor([[[0.1, 0.2], [0.3, 0.4]], [[0.5, 0.6], [0.7, 0.8]]])
-    expected = [[[3, 3], [0.1, 0.2], [0.3, 0.4], [4, 4]], [[0.5, 0.6], [5, 5], [6, 6], [0.7, 0.8]]]
-    torch.testing.assert_close(splice(embedding, ids, image_tokens), torch.tensor(expected))
+    expected = [[3, 3], [0.1, 0.2], [0.3, 0.4], [4, 4], [5, 5], [0.5, 0.6], [6, 6], [0.7, 0.8]]
+    torch.testing.assert_close(splice(embedding, batch, image_tokens), torch.tensor(expected))
 
 
 def test_frozen_parts_stay_in_eval(tiny_model: Loaded) -> None:

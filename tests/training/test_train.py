@@ -38,7 +38,8 @@ def test_a_run_learns_and_leaves_what_is_needed(
     losses = metrics(output, "loss")
     assert len(losses) == 4 * 3 and sum(losses[-3:]) < 0.95 * sum(losses[:3])
     assert len(metrics(output, "validation_loss")) == 4 and metrics(output, "samples_per_second")
-    assert sorted(p.name for p in output.glob("epoch_*")) == ["epoch_001", "epoch_002", "epoch_003", "epoch_004"]
+    steps = ["step_00000006", "step_00000009", "step_00000012"]  # run.keep_checkpoints
+    assert sorted(folder.name for folder in (output / "checkpoints").iterdir()) == steps
     saved = load_settings(output / "settings.yaml")[0]
     assert saved.run.seed == 7 and saved.run.iters_per_epoch == 3
     model, _ = load_model(output / "last")  # from the folder alone: it knows its decoder and its templates
@@ -49,14 +50,13 @@ def test_a_run_learns_and_leaves_what_is_needed(
 def test_best_is_the_epoch_of_the_lowest_validation_loss(tiny_settings: Settings, tmp_path: Path) -> None:
     tiny_settings.data.validation_fraction = 0.25
     train(
-        load_settings(write_yaml(tiny_settings, tmp_path, init_lr=0.5, max_epoch=4))
+        load_settings(write_yaml(tiny_settings, tmp_path, init_lr=0.5, max_epoch=4, keep_checkpoints=0))
     )  # so hot that it does not end at its best
     output = Path(tiny_settings.run.output_dir)
     losses = metrics(output, "validation_loss")
-    best = losses.index(min(losses)) + 1
-    assert torch.equal(
-        projection(output / "best")["llama_proj.weight"], projection(output / f"epoch_{best:03d}")["llama_proj.weight"]
-    )
+    best = (losses.index(min(losses)) + 1) * 3
+    saved, kept = (projection(output / name) for name in ("best", f"checkpoints/step_{best:08d}"))
+    assert torch.equal(saved["llama_proj.weight"], kept["llama_proj.weight"])
 
 
 def test_cached_features_and_encoding_at_every_step_are_the_same_training(
@@ -65,7 +65,7 @@ def test_cached_features_and_encoding_at_every_step_are_the_same_training(
     config = write_yaml(tiny_settings, tmp_path)
     output = Path(tiny_settings.run.output_dir)
     train(load_settings(config))
-    train(load_settings(config, ["data.cache_features=false", "run.num_workers=0", f"run.output_dir={output}2"]))
+    train(load_settings(config, ["data.cached_views=0", "run.num_workers=0", f"run.output_dir={output}2"]))
     assert metrics(output, "loss") == pytest.approx(metrics(Path(f"{output}2"), "loss"), abs=1e-5)
 
 
@@ -116,17 +116,6 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_photographs(tiny_settings
     assert not (Path(tiny_settings.run.output_dir) / "last").exists()
 
 
-def test_a_changed_photograph_is_encoded_again(tiny_settings: Settings, tmp_path: Path) -> None:
-    config = write_yaml(tiny_settings, tmp_path, max_epoch=1)
-    cache = tmp_path / "cache"
-    for run in ("a", "b"):
-        train(load_settings(config, [f"data.feature_cache={cache}", f"run.output_dir={tmp_path / run}"]))
-    assert len(list(cache.iterdir())) == 1
-    (tmp_path / "data" / "0.png").write_bytes((tmp_path / "data" / "1.png").read_bytes())
-    train(load_settings(config, [f"data.feature_cache={cache}", f"run.output_dir={tmp_path / 'c'}"]))
-    assert len(list(cache.iterdir())) == 2
-
-
 def test_a_torn_photograph_is_an_error_or_is_counted(
     tiny_settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,7 +135,7 @@ def test_the_encoder_can_be_trained_too(tiny_settings: Settings, tmp_path: Path)
     config = write_yaml(tiny_settings, tmp_path, max_epoch=1, num_workers=0)
     with pytest.raises(SkinGPTError, match="cannot be cached"):
         load_settings(config, ["model.freeze_qformer=false"])
-    train(load_settings(config, ["model.freeze_qformer=false", "data.cache_features=false"]))
+    train(load_settings(config, ["model.freeze_qformer=false", "data.cached_views=0"]))
     trained = projection(Path(tiny_settings.run.output_dir) / "last")
     assert "qformer.query_tokens" in trained and not [
         name for name in trained if name.startswith(("vision", "decoder"))

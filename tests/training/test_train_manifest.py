@@ -32,7 +32,7 @@ def options(folder: Path, output: Path) -> list[str]:
 
 def losses(folder: Path) -> list[float]:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [line.get("loss", line.get("validation_loss")) for line in lines]
+    return [line[key] for line in lines for key in ("loss", "validation_loss") if key in line]
 
 
 def test_files_and_shards_are_the_same_training_cached_or_not(
@@ -43,7 +43,7 @@ def test_files_and_shards_are_the_same_training_cached_or_not(
     runs = {
         "files": (loose.path.parent, []),
         "shards": (packed, []),
-        "streamed": (packed, ["data.cache_features=false", "run.num_workers=2"]),
+        "streamed": (packed, ["data.cached_views=0", "run.num_workers=2"]),
     }
     for name, (folder, more) in runs.items():
         words = [*options(folder, tmp_path / name), *more]
@@ -66,5 +66,5 @@ def test_torn_photographs_are_left_out_by_number(
         train(load_settings(config, words))
     train(load_settings(config, [*words, "data.on_bad_image=skip"]))
     assert "3 unreadable photographs are skipped" in capsys.readouterr().out
-    summary = json.loads((tmp_path / "run" / "data.json").read_text())
+    summary = json.loads((tmp_path / "run" / "run.json").read_text())["data"]
     assert (summary["training_pairs"], summary["validation_pairs"]) == (6, 3)

@@ -202,7 +202,7 @@ def test_round_trip(tiny_model: Loaded, tiny_settings: Settings, tmp_path: Path)
 
 
 def test_a_trained_qformer_is_in_the_checkpoint(tiny_settings: Settings, tmp_path: Path) -> None:
-    tiny_settings.model.freeze_qformer, tiny_settings.data.cache_features = False, False
+    tiny_settings.model.freeze_qformer, tiny_settings.data.cached_views = False, 0
     model, _ = build_model(tiny_settings)
     with torch.no_grad():
         model.qformer.query_tokens.add_(1)

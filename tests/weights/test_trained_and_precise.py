@@ -8,7 +8,8 @@ from tiny_models import TINY
 from torch import nn
 
 from skingpt4.errors import SettingsError, SkinGPTError
-from skingpt4.model.skingpt4 import SkinGPT4, TrainingBatch
+from skingpt4.model.packing import TrainingBatch
+from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.processor import Processor
 from skingpt4.settings import Settings
 from skingpt4.weights.build import build_encoder, build_model
