@@ -86,6 +86,24 @@ def main() -> None:
         ratios = [median(times[names[0]]) / median(times[name]) for times in (prefill, each)]
         first, rate = median(prefill[name]) * 1000, 1 / median(each[name])
         print(f"| {name} | {first:.0f} | {ratios[0]:.2f} | {rate:.1f} | {ratios[1]:.2f} |")
+    for rows in (94, 1):
+        full, half = (matrix_products_ms(engines[name].decoder, rows) for name in ("ours, float32", "ours, bf16"))
+        ratio = f"{full:.1f} ms in float32, {half:.1f} in bf16: {full / half:.2f}"
+        print(f"\nThe layers' matrix products alone, {rows} token(s): {ratio}")
+
+
+def matrix_products_ms(decoder: LlamaForCausalLM, rows: int) -> float:
+    """Median wall milliseconds of the layers' matrix products alone, one after the other, for so many tokens."""
+    weights = [parameter for name, parameter in decoder.model.layers.named_parameters() if parameter.ndim == 2]
+    inputs = {width: torch.randn(rows, width, dtype=decoder.dtype) for width in {w.shape[1] for w in weights}}
+    found = []
+    with torch.inference_mode():
+        for _ in range(ROUNDS + 1):
+            started = time.perf_counter()
+            for weight in weights:
+                torch.nn.functional.linear(inputs[weight.shape[1]], weight)
+            found.append((time.perf_counter() - started) * 1000)
+    return median(found)
 
 
 def median(rounds: list[float]) -> float:
