@@ -25,8 +25,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
 from memory_estimate import MINI  # noqa: E402
 from memory_meter import machine  # noqa: E402
+from models import QUERIES  # noqa: E402
 from tiny_models import llama_config, llama_shapes  # noqa: E402
-from training_speed import BATCH, QUERIES, sequences  # noqa: E402
+from training_speed import BATCH, sequences  # noqa: E402
 from true_size import Values, write_decoder_shards  # noqa: E402
 
 from skingpt4.config import embedded_settings  # noqa: E402

@@ -227,17 +227,3 @@ def squash(image: Image, size_px: int) -> Image:
     if shrink_height > 0 and shrink_height > 2 * shrink_width:
         image = image.resize((image.width, size_px), Resampling.BICUBIC)
     return image.resize((size_px, size_px), Resampling.BICUBIC)
-
-
-def training_transform(size_px: int) -> Callable[[Image], Tensor]:
-    """The same after a random crop of 0.5-1.0 of the area (torch's random numbers); the original flips nothing."""
-    from torchvision import transforms
-    from torchvision.transforms import InterpolationMode
-
-    return transforms.Compose(
-        [
-            transforms.RandomResizedCrop(size_px, scale=CROP_AREA, interpolation=InterpolationMode.BICUBIC),
-            transforms.ToTensor(),
-            transforms.Normalize(CLIP_MEAN, CLIP_STD),
-        ]
-    )

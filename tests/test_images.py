@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from skingpt4.errors import ImageError
-from skingpt4.images import CLIP_MEAN, CLIP_STD, evaluation_transform, open_image, squash, training_transform
+from skingpt4.images import CLIP_MEAN, CLIP_STD, evaluation_transform, open_image, squash
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -181,13 +181,3 @@ def test_pixels_as_the_encoder_expects_them() -> None:
     expected = [(value / 255 - mean) / std for value, mean, std in zip((0, 128, 255), CLIP_MEAN, CLIP_STD, strict=True)]
     assert torch.allclose(grey.mean(dim=(1, 2)), torch.tensor(expected), atol=1e-6)
     assert grey.std(dim=(1, 2)).max() < 1e-6
-
-
-def test_the_training_view_is_a_random_crop_that_a_seed_repeats() -> None:
-    image, view = noise(64, 64), training_transform(14)
-    torch.manual_seed(3)
-    first = view(image)
-    torch.manual_seed(3)
-    assert torch.equal(view(image), first)
-    assert not torch.equal(view(image), first)
-    assert tuple(first.shape) == (3, 14, 14)

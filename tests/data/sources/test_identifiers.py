@@ -84,7 +84,12 @@ def test_what_doctors_write_of_skin_is_not_flagged(text: str) -> None:
     assert find_identifiers([(1, text)]) == []
 
 
-@given(st.lists(st.sampled_from(HARMLESS), min_size=1, max_size=6), st.sampled_from([". ", ", ", "; ", "\n"]))
+def test_a_date_that_a_line_break_parts_is_found() -> None:
+    """Notes are wrapped anywhere. The price: "grade 2", and "May 2020" on the next line, is asked about too."""
+    assert [finding.kind for finding in find_identifiers([(1, "seen on 2\nMay 2020")])] == ["date"]
+
+
+@given(st.lists(st.sampled_from(HARMLESS), min_size=1, max_size=6), st.sampled_from([". ", ", ", "; ", ".\n"]))
 def test_harmless_phrases_stay_harmless_together(phrases: list[str], between: str) -> None:
     assert find_identifiers([(1, between.join(phrases))]) == []
 
