@@ -25,12 +25,12 @@ from PIL import Image
 from skingpt4.data.records import ImageRef, Record, diagnosis_record
 from skingpt4.data.sequences import Records
 from skingpt4.settings import Settings
-from skingpt4.training import features, fingerprints
-from skingpt4.training.features import FeatureCache
-from skingpt4.training.fingerprints import Fingerprints, Photographs
-from skingpt4.training.prefetch import in_order
-from skingpt4.training.shards import ROWS_PER_FILE, Shards, as_digests
-from skingpt4.training.views import Viewer
+from skingpt4.training.inputs import features, fingerprints
+from skingpt4.training.inputs.features import FeatureCache
+from skingpt4.training.inputs.fingerprints import Fingerprints, Photographs
+from skingpt4.training.inputs.prefetch import in_order
+from skingpt4.training.inputs.shards import ROWS_PER_FILE, Shards, as_digests
+from skingpt4.training.inputs.views import Viewer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from tiny_models import Sizes, settings_for, write_checkpoints

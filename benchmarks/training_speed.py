@@ -35,7 +35,7 @@ from torchvision.transforms import Compose, InterpolationMode, Normalize, Resize
 from skingpt4.images import evaluation_transform, open_image
 from skingpt4.model.packing import TrainingBatch
 from skingpt4.prompts import IMAGE_SLOT, TrainingSequence
-from skingpt4.training.shards import Shards, as_digests
+from skingpt4.training.inputs.shards import Shards, as_digests
 
 BATCH = 8
 BEFORE, QUESTION = 8, 24  # tokens before the image and between it and the answer

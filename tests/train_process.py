@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from skingpt4.training.run_folder import METRICS_FILE, read_lines
+from skingpt4.training.reports.run_folder import METRICS_FILE, read_lines
 from skingpt4.weights.files import read_tensors
 
 ROOT = Path(__file__).resolve().parents[1]

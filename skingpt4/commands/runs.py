@@ -14,7 +14,15 @@ from statistics import median
 from typing import Any
 
 from skingpt4.errors import DataError
-from skingpt4.training.run_folder import KILLED, METRICS_FILE, RECORD_FILE, RUNNING, duration, read_lines, read_record
+from skingpt4.training.reports.run_folder import (
+    KILLED,
+    METRICS_FILE,
+    RECORD_FILE,
+    RUNNING,
+    duration,
+    read_lines,
+    read_record,
+)
 
 UNKNOWN = "?"
 DEEPEST = 4  # folders below DIR that are looked into

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from skingpt4.training.curves import plot_loss
-from skingpt4.training.run_folder import METRICS_FILE, read_lines
+from skingpt4.training.reports.curves import plot_loss
+from skingpt4.training.reports.run_folder import METRICS_FILE, read_lines
 from skingpt4.vocabulary import CONCEPT_PROMPT, DIAGNOSIS_PROMPTS, NOT_A_DIAGNOSIS
 
 COLUMNS = {

@@ -30,7 +30,7 @@ from skingpt4.tiny.dataset import SETS, SetSize, write_dataset
 from skingpt4.tiny.diseases import DISEASES_BY_NAME
 from skingpt4.tiny.page import Case, curves_picture, results_table, write_page
 from skingpt4.tiny.wording import parse_disease
-from skingpt4.training.log import with_progress
+from skingpt4.training.reports.log import with_progress
 from skingpt4.training.runner import train
 from skingpt4.vocabulary import CLINICAL_PROMPTS, CONCEPT_PROMPT, DIAGNOSIS_PROMPTS
 from skingpt4.weights.build import build_model

@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import torch
 from accelerate import Accelerator
@@ -24,11 +23,9 @@ from transformers import PreTrainedModel
 from skingpt4.device import resolve_device, resolve_dtype
 from skingpt4.errors import DeviceError
 from skingpt4.settings import Settings
+from skingpt4.training.objective import Objective
 from skingpt4.training.samples import Batch
 from skingpt4.training.schedule import build_optimizer
-
-if TYPE_CHECKING:
-    from skingpt4.training.loop import Objective
 
 # Longer than any wait for another process's features or checkpoint. A process that died is not found by this clock but
 # by the launcher, which ends the others.

@@ -17,7 +17,7 @@ from skingpt4.device import resolve_device, resolve_dtype, resolve_vit_dtype
 from skingpt4.errors import SettingsError
 from skingpt4.settings import Settings
 from skingpt4.training import memory
-from skingpt4.training.features import caches_features
+from skingpt4.training.inputs.features import caches_features
 from skingpt4.weights.quantize import PACKAGE_OF, wanted_quantization
 
 GIB = 1 << 30

@@ -18,30 +18,13 @@ from torch.utils.data import DataLoader
 from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.settings import RunSettings, Settings
 from skingpt4.training.devices import SharedChunks, loss_weights
-from skingpt4.training.log import RunLog
+from skingpt4.training.reports.log import RunLog
 from skingpt4.training.samples import Batch
 from skingpt4.training.schedule import learning_rate, leave_out_unless_finite, set_learning_rate
 from skingpt4.training.state import Progress, save_state
 from skingpt4.training.stopping import Preempted, StopSignals
 from skingpt4.training.window import Window, loss_scale
 from skingpt4.weights.checkpoint import BEST, load_checkpoint
-
-
-class Objective(nn.Module):
-    """What a step computes: the loss of a batch, from features or from pixels. (One `forward`, so that DDP can wrap
-    it.)
-    """
-
-    def __init__(self, model: SkinGPT4, from_pixels: bool):
-        super().__init__()
-        self.model = model
-        self.from_pixels = from_pixels
-
-    def forward(self, batch: Batch) -> Tensor:
-        device = self.model.device
-        inputs = batch.inputs.to(device, non_blocking=True)
-        features = self.model.encode_images(inputs) if self.from_pixels else inputs
-        return self.model(features, batch.text.to(device))
 
 
 def fit(

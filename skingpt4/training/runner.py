@@ -16,16 +16,17 @@ from skingpt4.data.records import Record
 from skingpt4.errors import TrainingError
 from skingpt4.processor import Processor
 from skingpt4.settings import Settings
-from skingpt4.training.answers_page import answers_page
 from skingpt4.training.devices import SharedChunks, build_accelerator, prepare
-from skingpt4.training.features import caches_features
-from skingpt4.training.log import RunLog
-from skingpt4.training.loop import Objective, fit
-from skingpt4.training.photographs import Inputs, prepare_inputs
-from skingpt4.training.run_record import RunRecord
+from skingpt4.training.inputs.features import caches_features
+from skingpt4.training.inputs.photographs import Inputs, prepare_inputs
+from skingpt4.training.loop import fit
+from skingpt4.training.objective import Objective
+from skingpt4.training.reports.answers_page import answers_page
+from skingpt4.training.reports.log import RunLog
+from skingpt4.training.reports.run_record import RunRecord
+from skingpt4.training.reports.trackers import require_trackers
 from skingpt4.training.samples import InputOf, Positions, SampleStream, batches
 from skingpt4.training.state import Progress, disk_errors_explained, has_checkpoints, load_state
-from skingpt4.training.trackers import require_trackers
 from skingpt4.weights.build import build_model, require_files
 
 SETTINGS_FILE = "settings.yaml"

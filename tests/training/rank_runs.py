@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from skingpt4.config import load_settings
-from skingpt4.training.loop import Objective
+from skingpt4.training.objective import Objective
 from skingpt4.training.runner import train
 from skingpt4.training.samples import Batch
 

@@ -12,7 +12,7 @@ from training_runs import write_yaml
 
 from skingpt4.config import load_settings
 from skingpt4.settings import Settings
-from skingpt4.training.run_folder import read_lines
+from skingpt4.training.reports.run_folder import read_lines
 from skingpt4.training.runner import train
 
 EPOCHS, STEPS = 10, 12  # steps per epoch

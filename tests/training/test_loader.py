@@ -17,8 +17,8 @@ from skingpt4.data.sequences import Records
 from skingpt4.processor import Processor
 from skingpt4.settings import Settings, SourceSettings
 from skingpt4.tokenizer import load_tokenizer
+from skingpt4.training.inputs.views import Pixels
 from skingpt4.training.samples import Batch, Positions, SampleStream, batches
-from skingpt4.training.views import Pixels
 
 COUNT = 23
 INPUTS = Pixels(image_size_px=28, random_crop=True, seed=0)

@@ -13,7 +13,7 @@ from training_runs import write_yaml
 from skingpt4.config import load_settings
 from skingpt4.errors import TrainingError
 from skingpt4.settings import Settings
-from skingpt4.training.run_folder import read_lines
+from skingpt4.training.reports.run_folder import read_lines
 from skingpt4.training.runner import train
 from skingpt4.training.samples import Batch, Collate
 from skingpt4.training.schedule import build_optimizer, leave_out_unless_finite, set_learning_rate

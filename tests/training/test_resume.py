@@ -15,7 +15,7 @@ from skingpt4.config import load_settings
 from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.settings import Settings
 from skingpt4.training import runner
-from skingpt4.training.run_folder import read_lines
+from skingpt4.training.reports.run_folder import read_lines
 from skingpt4.training.runner import train
 from skingpt4.weights.build import build_model
 from skingpt4.weights.files import read_tensors

@@ -17,8 +17,8 @@ from skingpt4.cli import main
 from skingpt4.config import load_settings
 from skingpt4.settings import Settings
 from skingpt4.training import loop
-from skingpt4.training.log import RunLog
-from skingpt4.training.run_folder import read_lines
+from skingpt4.training.reports.log import RunLog
+from skingpt4.training.reports.run_folder import read_lines
 from skingpt4.training.runner import train
 from skingpt4.training.stopping import EXIT_PREEMPTED, StopSignals
 

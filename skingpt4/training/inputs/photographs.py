@@ -15,11 +15,11 @@ from skingpt4.data.sequences import Records
 from skingpt4.errors import DataError, ImageError
 from skingpt4.images import open_image
 from skingpt4.settings import Settings
-from skingpt4.training.features import FeatureCache, caches_features, decoding_threads, on_main
-from skingpt4.training.fingerprints import Photographs
-from skingpt4.training.prefetch import in_order
+from skingpt4.training.inputs.features import FeatureCache, caches_features, decoding_threads, on_main
+from skingpt4.training.inputs.fingerprints import Photographs
+from skingpt4.training.inputs.prefetch import in_order
+from skingpt4.training.inputs.views import Pixels
 from skingpt4.training.samples import InputOf
-from skingpt4.training.views import Pixels
 
 SHOWN_REASONS = 5
 ENDLESS = 1 << 30  # crops of a photograph that is encoded at every step: a new one each time

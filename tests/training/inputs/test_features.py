@@ -27,11 +27,11 @@ from skingpt4.data.records import Record
 from skingpt4.data.sequences import Records
 from skingpt4.errors import TrainingError
 from skingpt4.settings import Settings
-from skingpt4.training import features, fingerprints
-from skingpt4.training.features import FeatureCache
-from skingpt4.training.fingerprints import Fingerprints, Photographs
-from skingpt4.training.shards import Shards, ShardWriter
-from skingpt4.training.views import Pixels
+from skingpt4.training.inputs import features, fingerprints
+from skingpt4.training.inputs.features import FeatureCache
+from skingpt4.training.inputs.fingerprints import Fingerprints, Photographs
+from skingpt4.training.inputs.shards import Shards, ShardWriter
+from skingpt4.training.inputs.views import Pixels
 from skingpt4.weights.build import build_model
 from skingpt4.weights.files import read_tensors
 

@@ -22,7 +22,7 @@ from skingpt4.config import load_settings
 from skingpt4.data.loading import LoadedData, load_records
 from skingpt4.errors import SkinGPTError, TrainingError
 from skingpt4.settings import Settings, SourceSettings
-from skingpt4.training.run_record import RunRecord, describe_data, git_revision
+from skingpt4.training.reports.run_record import RunRecord, describe_data, git_revision
 from skingpt4.training.runner import train
 
 

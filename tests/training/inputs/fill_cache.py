@@ -17,11 +17,11 @@ from skingpt4.config import load_settings
 from skingpt4.data.loading import LoadedData
 from skingpt4.data.records import diagnosis_record
 from skingpt4.data.sequences import Records
-from skingpt4.training import features
-from skingpt4.training.features import FeatureCache
-from skingpt4.training.fingerprints import Photographs
-from skingpt4.training.photographs import prepare_inputs
-from skingpt4.training.shards import ShardWriter
+from skingpt4.training.inputs import features
+from skingpt4.training.inputs.features import FeatureCache
+from skingpt4.training.inputs.fingerprints import Photographs
+from skingpt4.training.inputs.photographs import prepare_inputs
+from skingpt4.training.inputs.shards import ShardWriter
 
 
 class DyingCache(FeatureCache):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skingpt4.durable import replacing
-from skingpt4.training.run_folder import CURVES_FILE, METRICS_FILE, read_lines
+from skingpt4.training.reports.run_folder import CURVES_FILE, METRICS_FILE, read_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

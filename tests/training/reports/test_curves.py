@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from skingpt4.training.curves import MOST_POINTS, draw_curves, plot_loss, points, thinned
+from skingpt4.training.reports.curves import MOST_POINTS, draw_curves, plot_loss, points, thinned
 
 
 def write(folder: Path, lines: list[dict[str, Any]]) -> None:

@@ -20,14 +20,14 @@ from rich.progress import (
 )
 
 from skingpt4.errors import TrainingError
-from skingpt4.training.curves import draw_curves
-from skingpt4.training.run_folder import ANSWERS_FILE, METRICS_FILE, duration, json_line, keep_until
-from skingpt4.training.trackers import start_trackers, track
+from skingpt4.training.reports.curves import draw_curves
+from skingpt4.training.reports.run_folder import ANSWERS_FILE, METRICS_FILE, duration, json_line, keep_until
+from skingpt4.training.reports.trackers import start_trackers, track
 
 if TYPE_CHECKING:
     from accelerate.tracking import GeneralTracker
 
-    from skingpt4.training.answers_page import AnswersPage
+    from skingpt4.training.reports.answers_page import AnswersPage
 
 PLAIN_LINE_SECONDS = 10.0  # where there is no terminal, a line at most so often
 CURVES_SECONDS = 10.0  # drawing takes half a second: at most so often, and once more at the end

@@ -16,9 +16,9 @@ from skingpt4.engines.sampling import Sampling
 from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.processor import Processor
 from skingpt4.settings import Settings
-from skingpt4.training.answers_page import MORE_TOKENS, AnswersPage, answers_page
-from skingpt4.training.log import RunLog
-from skingpt4.training.run_folder import read_lines
+from skingpt4.training.reports.answers_page import MORE_TOKENS, AnswersPage, answers_page
+from skingpt4.training.reports.log import RunLog
+from skingpt4.training.reports.run_folder import read_lines
 
 Model = tuple[SkinGPT4, Processor]
 

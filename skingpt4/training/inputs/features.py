@@ -32,11 +32,11 @@ from skingpt4.data.sequences import Records
 from skingpt4.device import resolve_device, resolve_dtype, resolve_vit_dtype
 from skingpt4.errors import ImageError, TrainingError
 from skingpt4.settings import DataSettings, Settings
-from skingpt4.training.fingerprints import UNREAD, Fingerprints, Photographs
-from skingpt4.training.log import with_progress
-from skingpt4.training.prefetch import in_order
-from skingpt4.training.shards import DIGEST, Shards, ShardWriter
-from skingpt4.training.views import Viewer, normalised
+from skingpt4.training.inputs.fingerprints import UNREAD, Fingerprints, Photographs
+from skingpt4.training.inputs.prefetch import in_order
+from skingpt4.training.inputs.shards import DIGEST, Shards, ShardWriter
+from skingpt4.training.inputs.views import Viewer, normalised
+from skingpt4.training.reports.log import with_progress
 from skingpt4.weights.build import build_encoder
 from skingpt4.weights.files import find_file
 

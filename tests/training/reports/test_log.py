@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from skingpt4.errors import SettingsError, TrainingError
-from skingpt4.training import log as log_module
-from skingpt4.training.log import RunLog, with_progress
-from skingpt4.training.run_folder import keep_until, read_lines
+from skingpt4.training.reports import log as log_module
+from skingpt4.training.reports.log import RunLog, with_progress
+from skingpt4.training.reports.run_folder import keep_until, read_lines
 
 
 def steps_of(folder: Path) -> list[int]:
@@ -95,7 +95,7 @@ def test_trackers_that_are_unknown_or_missing_are_said_at_the_start(
 ) -> None:
     with pytest.raises(SettingsError, match=r"names 'tensorbord'; it must be some of aim, .*wandb"):
         RunLog(tmp_path, "run", 1, trackers=["tensorbord"]).__enter__()
-    monkeypatch.setattr("skingpt4.training.trackers.get_available_trackers", list)
+    monkeypatch.setattr("skingpt4.training.reports.trackers.get_available_trackers", list)
     with pytest.raises(SettingsError, match=r"comet_ml, which is not installed: pip install comet-ml"):
         RunLog(tmp_path, "run", 1, trackers=["comet_ml"]).__enter__()
 

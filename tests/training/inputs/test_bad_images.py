@@ -18,8 +18,8 @@ from skingpt4.data.records import Record
 from skingpt4.data.sequences import Records
 from skingpt4.errors import DataError, ImageError
 from skingpt4.settings import Settings
-from skingpt4.training import photographs, views
-from skingpt4.training.photographs import Inputs, prepare_inputs
+from skingpt4.training.inputs import photographs, views
+from skingpt4.training.inputs.photographs import Inputs, prepare_inputs
 
 KINDS = pytest.mark.parametrize("cached_views", [0, 2])  # encoded at every step, or cached
 

@@ -25,7 +25,7 @@ from skingpt4.data.sequences import images_of
 from skingpt4.data.sources.minigpt4 import CAPTIONS_FILE
 from skingpt4.errors import TrainingError
 from skingpt4.settings import Settings, SourceSettings
-from skingpt4.training.run_folder import FAILED, FINISHED, KILLED, RECORD_FILE, RUNNING, STOPPED, read_record
+from skingpt4.training.reports.run_folder import FAILED, FINISHED, KILLED, RECORD_FILE, RUNNING, STOPPED, read_record
 from skingpt4.training.stopping import Preempted
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from skingpt4.evaluation.answers import answer_many
 from skingpt4.evaluation.metrics import micro_macro_f1
 from skingpt4.evaluation.parsing import named_concepts, named_disease
 from skingpt4.prompts import Turn
-from skingpt4.training.run_folder import ANSWERS_FILE, ANSWERS_PAGE, CURVES_FILE, json_line, read_lines
+from skingpt4.training.reports.run_folder import ANSWERS_FILE, ANSWERS_PAGE, CURVES_FILE, json_line, read_lines
 from skingpt4.vocabulary import CONCEPTS
 
 if TYPE_CHECKING:

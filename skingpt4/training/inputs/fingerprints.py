@@ -20,8 +20,8 @@ import torch
 from skingpt4.data.records import ImageRef, PackedImage, file_sha256
 from skingpt4.data.sequences import Records
 from skingpt4.errors import DataError
-from skingpt4.training.prefetch import in_order
-from skingpt4.training.shards import DIGEST, Shards, as_digests
+from skingpt4.training.inputs.prefetch import in_order
+from skingpt4.training.inputs.shards import DIGEST, Shards, as_digests
 
 Progress = Callable[[Iterable[int], str, int], Iterable[int]]  # items, what they are, how many
 SETTLED_SECONDS = 2.0  # a file that has just changed may change again within one tick of its file system's clock
