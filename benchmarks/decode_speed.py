@@ -20,8 +20,10 @@ import torch
 from models import SIZES, VOCABULARY, Size, baseline, ours
 from transformers import LlamaForCausalLM
 
+from skingpt4.engines.at_once import embed
 from skingpt4.engines.sampling import Sampling
-from skingpt4.engines.transformers_engine import Segment, TransformersEngine, embed
+from skingpt4.engines.seam import Segment
+from skingpt4.engines.transformers_engine import TransformersEngine
 
 PROMPT_TOKENS = (8, 54)  # before and after the 32 of the image: 94 together
 ROUNDS = 5

@@ -8,13 +8,15 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from skingpt4.commands.arguments import (
+    add_sampling,
+    add_settings,
+    options_of,
+    sampling_of_arguments,
+    settings_of_arguments,
+)
 from skingpt4.errors import SkinGPTError
-
-if TYPE_CHECKING:
-    from skingpt4.engines.sampling import Sampling
-    from skingpt4.settings import Settings
 
 # Each is a module `commands.data_NAME`.
 DATA_COMMANDS = {
@@ -73,56 +75,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_settings(parser: argparse.ArgumentParser, required: bool = False) -> None:
-    what = (
-        "a YAML file"
-        if required
-        else "a YAML file, or a checkpoint's folder; without it the small model of this package"
-    )
-    parser.add_argument("--cfg-path", metavar="FILE", required=required, help=what)
-    parser.add_argument(
-        "--options",
-        nargs="*",
-        default=[],
-        metavar="KEY=VALUE",
-        help="settings laid over the file, e.g. run.init_lr=1e-3",
-    )
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--device", help="auto, cpu, cuda or cuda:N")
-    where.add_argument("--gpu-id", type=int, metavar="N", help="the GPU to use, counted from 0; as --device cuda:N")
-
-
-def _options(arguments: argparse.Namespace) -> list[str]:
-    device = arguments.device or (f"cuda:{arguments.gpu_id}" if arguments.gpu_id is not None else None)
-    return [*arguments.options, *([f"run.device={device}"] if device else [])]
-
-
-def _settings(arguments: argparse.Namespace) -> Settings:
-    from skingpt4.weights.build import settings_of
-
-    return settings_of(arguments.cfg_path, _options(arguments))
-
-
-def _add_sampling(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--temperature", type=float, default=0.0, help="0 = always the likeliest word (default)")
-    parser.add_argument("--top-p", type=float, default=1.0)
-    parser.add_argument("--max-new-tokens", type=int, default=300)
-    parser.add_argument("--repetition-penalty", type=float, default=1.0)
-    parser.add_argument("--seed", type=int, default=0, help="makes a temperature above 0 repeatable")
-
-
-def _sampling(arguments: argparse.Namespace) -> Sampling:
-    from skingpt4.engines.sampling import Sampling
-
-    return Sampling(
-        arguments.max_new_tokens,
-        arguments.temperature,
-        arguments.top_p,
-        arguments.repetition_penalty,
-        arguments.seed,
-    )
-
-
 def _add_quickstart(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("quickstart"), help="the folder to fill (default: quickstart)")
     parser.add_argument("--force", action="store_true", help="replace what an earlier quickstart left there")
@@ -136,7 +88,7 @@ def _add_quickstart(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    _add_settings(parser, required=True)
+    add_settings(parser, required=True)
     parser.add_argument("--resume", action="store_true", help="go on where the run in run.output_dir stands")
     parser.add_argument("--estimate", action="store_true", help="print the memory that the run needs; train nothing")
     parser.add_argument("--device-memory", default="", metavar="32GB", help="estimate for a GPU of this size")
@@ -148,7 +100,7 @@ def _run_train(arguments: argparse.Namespace) -> int:
 
     from skingpt4.config import load_settings
 
-    steps = load_settings(arguments.cfg_path, _options(arguments))
+    steps = load_settings(arguments.cfg_path, options_of(arguments))
     if arguments.estimate or arguments.device_memory:
         from skingpt4.training.estimate import print_estimates
 
@@ -169,27 +121,29 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_chat(parser: argparse.ArgumentParser) -> None:
-    _add_settings(parser)
-    _add_sampling(parser)
+    add_settings(parser)
+    add_sampling(parser)
     parser.add_argument("--image", help="a photograph; without it the conversation asks for one")
     parser.add_argument("--question", action="append", help="ask this and end; may be given several times")
 
     def run(arguments: argparse.Namespace) -> int:
         from skingpt4.chat import terminal
 
-        return terminal.run(_settings(arguments), arguments.image, arguments.question, _sampling(arguments))
+        return terminal.run(
+            settings_of_arguments(arguments), arguments.image, arguments.question, sampling_of_arguments(arguments)
+        )
 
     parser.set_defaults(run=run)
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
-    _add_settings(parser)
+    add_settings(parser)
     parser.add_argument("--port", type=int, help="default: the first free one from 7860 on")
 
     def run(arguments: argparse.Namespace) -> int:
         from skingpt4.demo.page import launch
 
-        return launch(_settings(arguments), arguments.port)
+        return launch(settings_of_arguments(arguments), arguments.port)
 
     parser.set_defaults(run=run)
 
@@ -202,7 +156,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    _add_settings(parser)
+    add_settings(parser)
     parser.add_argument(
         "--data",
         type=Path,
@@ -216,7 +170,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     def run(arguments: argparse.Namespace) -> int:
         from skingpt4.evaluation.answers import evaluate_data
 
-        settings = _settings(arguments)
+        settings = settings_of_arguments(arguments)
         print(evaluate_data(settings, arguments.data, arguments.images, arguments.split, arguments.out))
         return 0
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 from skingpt4.errors import SettingsError
@@ -142,11 +143,14 @@ def _encode_with_specials(text: str, tokenizer: Tokenizer) -> list[int]:
     return ids
 
 
-def plain(text: str) -> str:
+SPECIAL_MARKS = ("<s>", "</s>")
+
+
+def plain(text: str, marks: Sequence[str] = SPECIAL_MARKS) -> str:
     """Text from outside without the marks that templates use for special tokens, also where removing one makes
-    another.
+    another. marks: a chat takes out the stop strings as well, so that no question can play a turn of its own.
     """
-    while (rest := text.replace("<s>", "").replace("</s>", "")) != text:
+    while (rest := reduce(lambda left, mark: left.replace(mark, ""), marks, text)) != text:
         text = rest
     return text
 
@@ -218,3 +222,14 @@ def until_stop(text: str, stops: Sequence[str]) -> str | None:
     """The answer before the first stop string; None where no stop string has come."""
     found = [text.find(stop) for stop in stops if stop in text]
     return text[: min(found)].strip() if found else None
+
+
+def answer_text(ids: Sequence[int], tokenizer: Tokenizer, stops: Sequence[str], is_cut: bool) -> str:
+    """What an answer's tokens say, without stop strings. is_cut: the answer was broken off, so that an end like a stop
+    string's beginning is taken for one.
+    """
+    text = tokenizer.decode(list(ids)).strip()
+    answer = until_stop(text, stops)
+    if answer is not None:
+        return answer
+    return without_open_end(text, stops) if is_cut else text

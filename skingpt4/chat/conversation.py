@@ -1,23 +1,31 @@
-"""A conversation about a photograph."""
+"""A conversation about photographs."""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from skingpt4.chat.batch import BATCH, answer_conversations
+from skingpt4.chat.saved import from_saved, saved
+from skingpt4.chat.timing import Timing
 from skingpt4.engines.sampling import Sampling
-from skingpt4.engines.transformers_engine import DecoderState, Segment, TransformersEngine
+from skingpt4.engines.seam import Engine, Finished, Segment
+from skingpt4.engines.transformers_engine import TransformersEngine
 from skingpt4.errors import SkinGPTError
 from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.processor import Processor
 from skingpt4.prompts import (
+    SPECIAL_MARKS,
     ImageSlot,
     Turn,
+    answer_text,
     plain,
     render,
     render_text,
@@ -29,57 +37,147 @@ from skingpt4.prompts import (
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from skingpt4.images import HasBytes
+
+    Picture = str | Path | bytes | Image
+
 
 class QuestionError(SkinGPTError):
-    """A question is empty, or too long for the decoder."""
+    """A question is empty, too long for the decoder, or comes while another is being answered."""
 
 
 class Chat:
-    """Answers questions about photographs: `Chat(model, processor).start("photo.jpg").ask("What could this be?")`."""
+    """Answers questions about photographs: `Chat(model, processor).start("photo.jpg").ask("What could this be?")`.
 
-    def __init__(self, model: SkinGPT4, processor: Processor):
+    engine: who runs the decoder; without one, `transformers` in this process.
+    """
+
+    def __init__(self, model: SkinGPT4, processor: Processor, engine: Engine | None = None):
         self.model = model
         self.processor = processor
-        self.engine = TransformersEngine(model.decoder, processor.tokenizer.eos_ids, model.compiled)
+        self.engine: Engine = engine or TransformersEngine(model.decoder, processor.tokenizer.eos_ids, model.compiled)
 
-    def start(self, image: str | Path | bytes | Image) -> Conversation:
+    def start(self, image: Picture) -> Conversation:
         """A conversation about one picture, which is encoded here, once. Raises `ImageError` for what is no picture."""
-        pixels = self.processor.pixels(image).unsqueeze(0).to(self.model.device)
-        with torch.inference_mode():
-            return self.start_from_features(self.model.encode_images(pixels)[0])
+        return self.start_from_features(self.encode(image))
 
     def start_from_features(self, features: Tensor) -> Conversation:
         """The same for a picture whose features float[Q, 768] are at hand."""
+        conversation = Conversation(self)
+        conversation.add_features(features)
+        return conversation
+
+    def encode(self, image: Picture) -> Tensor:
+        """A picture -> features float32[Q, 768]. Raises `ImageError`."""
+        return self.encode_many([image])[0]
+
+    def encode_many(self, images: Sequence[Picture | HasBytes]) -> Tensor:
+        """Pictures -> features float32[n, Q, 768], on the CPU where there are many. Raises `ImageError`."""
+        chunks = []
+        for start in range(0, len(images), BATCH):
+            pixels = torch.stack([self.processor.pixels(image) for image in images[start : start + BATCH]])
+            with torch.inference_mode():
+                chunks.append(self.model.encode_images(pixels.to(self.model.device)))
+        return chunks[0] if len(chunks) == 1 else torch.cat([chunk.cpu() for chunk in chunks])
+
+    def answer_many(
+        self, images: Sequence[Picture], questions: str | Sequence[str], max_new_tokens: int = 300
+    ) -> list[str]:
+        """The greedy answer to one question about each picture, many at once; as asking them one by one.
+
+        questions: one for all pictures, or one for each. Raises `ImageError`, and `QuestionError` where the numbers
+        differ, before anything is answered.
+        """
+        asked = [questions] * len(images) if isinstance(questions, str) else list(questions)
+        if len(asked) != len(images):
+            raise QuestionError(f"{len(images)} pictures and {len(asked)} questions: give one, or one for each.")
+        if not all(self.clean(question) for question in asked):
+            raise QuestionError("A question is empty; ask something about each picture.")
+        if not images:
+            return []
+        turns = [[Turn(self.clean(question), images=1)] for question in asked]
+        return self.answer_conversations(self.encode_many(images), turns, max_new_tokens)
+
+    def answer_conversations(
+        self, features: Tensor, conversations: Sequence[Sequence[Turn]], max_new_tokens: int = 300
+    ) -> list[str]:
+        """The greedy answer to each conversation's last turn, which has no reply yet; equal to asking one by one.
+
+        features: float[n, Q, 768], one photograph per conversation.
+        """
+        return answer_conversations(self.engine, self.processor, self.project, features, conversations, max_new_tokens)
+
+    def project(self, features: Tensor) -> Tensor:
+        """features float[B, Q, 768] -> image tokens float[B, Q, D], on the model's device."""
         with torch.inference_mode():
-            image_tokens = self.model.project(features.unsqueeze(0).to(self.model.device))[0]
-        return Conversation(self, image_tokens)
+            return self.model.project(features.to(self.model.device))
+
+    def clean(self, question: str) -> str:
+        """A question without what would end or open a turn of the template (`###`)."""
+        return plain(question, (*SPECIAL_MARKS, *self.processor.chat_template.stops)).strip()
 
 
 class Conversation:
-    """The turns so far and the decoder's memory of them. image_tokens: float[Q, D]."""
+    """Pictures, the turns so far, and the decoder's memory of them. For one thread at a time, except for `stop`.
 
-    def __init__(self, chat: Chat, image_tokens: Tensor):
+    turns: questions with the number of pictures shown with each, and replies. dropped_turns: oldest turns that went
+    because the decoder's context was full. features: float32[Q, 768] of every picture. timing: of the last answer.
+    stopped: whether `stop` ended it.
+    """
+
+    def __init__(self, chat: Chat):
         self._chat = chat
-        self._image_tokens = image_tokens
-        self._state: DecoderState = chat.engine.start()
+        self._state = chat.engine.start()
+        self._image_tokens: list[Tensor] = []  # float[Q, D] each; the same objects every turn, as the engine wants them
+        self._asking = threading.Lock()
+        self._stop = threading.Event()
+        self.features: list[Tensor] = []
         self.turns: list[Turn] = []
-        self.dropped_turns = 0  # oldest turns that no longer fit into the decoder's context
+        self.dropped_turns = 0
+        self.timing: Timing | None = None
+        self.stopped = False
+
+    def add_image(self, image: Picture) -> None:
+        """Show one more picture, with the next question. Raises `ImageError`."""
+        self.add_features(self._chat.encode(image))
+
+    def add_features(self, features: Tensor) -> None:
+        """The same for a picture whose features float[Q, 768] are at hand."""
+        self._image_tokens.append(self._chat.project(features.unsqueeze(0))[0])
+        self.features.append(features)
 
     def ask(self, question: str, sampling: Sampling | None = None) -> str:
         """The whole answer to a question; it joins the conversation. Raises as `stream` does."""
         return "".join(self.stream(question, sampling))
 
+    def stop(self) -> None:
+        """End the answer that is being made after its next token; it stays in the conversation as far as it is.
+
+        May be called from any thread. Where nothing is being answered it does nothing.
+        """
+        self._stop.set()
+
     def stream(self, question: str, sampling: Sampling | None = None) -> Generator[str, None, None]:
         """The answer as it is made, piece by piece. Joined, the pieces are what `ask` returns; stop strings never show.
 
-        A stream that is closed early (or broken off by Ctrl-C) leaves question and answer so far in the conversation,
-        if there is any; one that fails leaves it without this question. Where the decoder's context is full,
-        the oldest turns go first, and `dropped_turns` counts them.
-        Raises `QuestionError` for an empty question and for one that does not fit beside the picture.
+        A stream that is closed early (or broken off by `stop` or Ctrl-C) leaves question and answer so far in the
+        conversation, if there is any; one that fails leaves it without this question. Where the decoder's context is
+        full, the oldest turns go first, and `dropped_turns` counts them; the pictures stay.
+        Raises `QuestionError` for an empty question, for one that does not fit beside the pictures, and while another
+        answer is being made.
         """
-        if not plain(question).strip():
+        if not self._chat.clean(question):
             raise QuestionError("The question is empty; ask something about the picture.")
-        sampling = sampling or Sampling()
+        if not self._asking.acquire(blocking=False):
+            raise QuestionError("The last question is still being answered; wait for its end, or stop it.")
+        try:
+            self._stop.clear()
+            self.stopped = False
+            yield from self._answer(question, sampling or Sampling())
+        finally:
+            self._asking.release()
+
+    def _answer(self, question: str, sampling: Sampling) -> Iterator[str]:
         free = self._make_room(question, sampling.max_new_tokens)
         sampling = replace(sampling, max_new_tokens=min(sampling.max_new_tokens, free))
         turns = self._with_question(question)
@@ -90,8 +188,12 @@ class Conversation:
                 yield piece
         except (GeneratorExit, KeyboardInterrupt):
             if answer:
-                self.turns = [*turns[:-1], replace(turns[-1], reply=plain(answer))]
+                self._keep(turns, answer)
             raise
+        if answer or not self.stopped:
+            self._keep(turns, answer)
+
+    def _keep(self, turns: list[Turn], answer: str) -> None:
         self.turns = [*turns[:-1], replace(turns[-1], reply=plain(answer))]
 
     def next_token_logits(self, question: str) -> Tensor:
@@ -100,64 +202,96 @@ class Conversation:
 
     def answer_ids(self, question: str, count: int) -> list[int]:
         """At most `count` greedy tokens of the answer, stop strings included; the conversation stays as it is."""
-        segments = self.segments(self._with_question(question))
-        return list(self._state.generate(segments, Sampling(max_new_tokens=count)))
+        return list(self._state.generate(self.segments(self._with_question(question)), Sampling(max_new_tokens=count)))
 
     def prompt_text(self, question: str) -> str:
-        """The text that the decoder would read, `<ImageHere>` where the picture goes."""
+        """The text that the decoder would read, `<ImageHere>` where a picture goes."""
         return render_text(self._chat.processor.chat_template, self._with_question(question))
 
     def segments(self, turns: Sequence[Turn]) -> list[Segment]:
         """Turns as the engine reads them: ids and image tokens, in order."""
-        rendered = render(self._chat.processor.chat_template, turns)
-        parts = token_segments(rendered, self._chat.processor.tokenizer)
-        return [self._image_tokens if isinstance(part, ImageSlot) else part for part in parts]
+        processor = self._chat.processor
+        parts = token_segments(render(processor.chat_template, turns), processor.tokenizer)
+        return [self._image_tokens[part.index] if isinstance(part, ImageSlot) else part for part in parts]
 
     def add_turn(self, question: str, reply: str) -> None:
         """Put a turn with a given answer into the conversation, as if the model had said it."""
-        self.turns = [*self.turns, Turn(plain(question), images=0 if self.turns else 1, reply=plain(reply))]
+        self._keep(self._with_question(question), reply)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The conversation as JSON can hold it: turns and the pictures' features (not the pictures)."""
+        return saved(self.turns, self.dropped_turns, self.features)
+
+    @classmethod
+    def from_dict(cls, chat: Chat, data: dict[str, Any]) -> Conversation:
+        """What `to_dict` gave, to go on with. Raises `ConversationError` for anything else, or for another encoder's
+        features.
+        """
+        kept = from_saved(data, (chat.processor.queries, chat.model.llama_proj.in_features))
+        conversation = cls(chat)
+        for features in kept.features:
+            conversation.add_features(features)
+        conversation.turns, conversation.dropped_turns = list(kept.turns), kept.dropped_turns
+        return conversation
 
     def _with_question(self, question: str) -> list[Turn]:
-        return [*self.turns, Turn(plain(question).strip(), images=0 if self.turns else 1)]
+        shown = sum(turn.images for turn in self.turns)
+        return [*self.turns, Turn(self._chat.clean(question), images=len(self.features) - shown)]
 
     def _make_room(self, question: str, max_new_tokens: int) -> int:
         """Drop the oldest turns until question and answer fit; returns how many tokens the answer may have.
 
-        The picture moves to the oldest turn that stays.
+        The pictures move to the oldest turn that stays.
         """
-        limit = self._chat.engine.context_tokens
-        alone = self.length([Turn(plain(question).strip(), images=1)])
+        limit, pictures = self._chat.engine.context_tokens, len(self.features)
+        alone = self.length([Turn(self._chat.clean(question), images=pictures)])
         if alone >= limit:
+            shown = "the picture" if pictures == 1 else f"{pictures} pictures"
             raise QuestionError(
-                f"The question is too long: with the picture it has {alone} tokens, and this model reads {limit}. "
-                "Ask a shorter one."
+                f"The question is too long: with {shown} it has {alone} tokens, and this model reads {limit}. "
+                + ("Ask a shorter one." if pictures <= 1 else "Ask a shorter one, or show fewer pictures.")
             )
-        while self.turns and self.length(self._with_question(question)) + max_new_tokens > limit:
-            rest = self.turns[1:]
-            self.turns = [replace(rest[0], images=1), *rest[1:]] if rest else []
+        while self.turns and (length := self.length(self._with_question(question))) + max_new_tokens > limit:
+            if len(self.turns) > 1:
+                oldest, following, *rest = self.turns
+                self.turns = [replace(following, images=oldest.images + following.images), *rest]
+            else:
+                self.turns = []
             self.dropped_turns += 1
-        return limit - self.length(self._with_question(question))
+        return limit - (length if self.turns else alone)
 
     def length(self, turns: Sequence[Turn]) -> int:
+        """How many tokens the decoder reads for these turns."""
         return sum(len(segment) for segment in self.segments(turns))
 
     def _pieces(self, segments: list[Segment], sampling: Sampling) -> Iterator[str]:
         """Decoded text without stop strings; text that may turn out to begin one waits until it is known."""
         tokenizer, stops = self._chat.processor.tokenizer, self._chat.processor.chat_template.stops
         ids: list[int] = []
-        shown = text = ""
-        for token in self._state.generate(segments, sampling):
-            ids.append(token)
-            text = tokenizer.decode(ids).lstrip()
-            answer = until_stop(text, stops)
-            if answer is not None:
-                yield from _new(shown, answer)
-                return
-            safe = without_open_end(text, stops)
-            yield from _new(shown, safe)
-            shown = safe if len(safe) > len(shown) else shown
-        cut = len(ids) == sampling.max_new_tokens  # then an end like a stop string's beginning is taken for one
-        yield from _new(shown, without_open_end(text, stops) if cut else text.rstrip())
+        shown = ""
+        started, first = time.perf_counter(), 0.0
+        try:
+            for token in self._state.generate(segments, sampling, self._is_finished(sampling)):
+                ids.append(token)
+                first = first or time.perf_counter() - started
+                text = tokenizer.decode(ids).lstrip()
+                if until_stop(text, stops) is not None:
+                    break
+                safe = without_open_end(text, stops)
+                yield from _new(shown, safe)
+                shown = safe if len(safe) > len(shown) else shown
+        finally:
+            seconds, prompt = time.perf_counter() - started, sum(map(len, segments))
+            self.timing = Timing(prompt, self._state.newly_read, len(ids), first or seconds, seconds)
+        self.stopped = self._stop.is_set()
+        is_cut = self.stopped or len(ids) == sampling.max_new_tokens
+        yield from _new(shown, answer_text(ids, tokenizer, stops, is_cut))
+
+    def _is_finished(self, sampling: Sampling) -> Finished:
+        tokenizer, stops = self._chat.processor.tokenizer, self._chat.processor.chat_template.stops
+        if sampling.num_beams == 1:  # token by token: stop strings are found as the text is made
+            return lambda _: self._stop.is_set()
+        return lambda ids: self._stop.is_set() or until_stop(tokenizer.decode(ids), stops) is not None
 
 
 def _new(shown: str, text: str) -> Iterator[str]:

@@ -19,10 +19,13 @@ class Sampling:
     top_p: float = 1.0  # in (0, 1]: sample from the likeliest tokens that have this share together
     repetition_penalty: float = 1.0  # above 1: tokens that the answer already has become less likely
     seed: int = 0
+    num_beams: int = 1  # above 1: beam search; the answer comes whole instead of word by word
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
             raise SettingsError(f"max_new_tokens is {self.max_new_tokens}; it must be at least 1.")
+        if self.num_beams < 1:
+            raise SettingsError(f"num_beams is {self.num_beams}; it must be at least 1 (no beam search).")
         if not 0 <= self.temperature < float("inf"):
             raise SettingsError(f"temperature is {self.temperature}; it must be 0 (greedy) or more.")
         if not 0 < self.top_p <= 1:

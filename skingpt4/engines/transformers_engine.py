@@ -1,8 +1,4 @@
-"""The default engine: a `transformers` decoder in this process, its keys and values kept between turns.
-
-The seam (docs: design, "Rooms"): segments of token ids and of image tokens go in, in order; tokens come out, one by
-one. Chat, reports and evaluation know no more of the decoder than this.
-"""
+"""The default engine: a `transformers` decoder in this process, its keys and values kept between turns."""
 
 from __future__ import annotations
 
@@ -18,10 +14,10 @@ from transformers.generation import (
     TopPLogitsWarper,
 )
 
+from skingpt4.engines.at_once import beam_search, embed, generate_many
 from skingpt4.engines.memory import FixedMemory, GrowingMemory, next_logits
 from skingpt4.engines.sampling import Sampling
-
-Segment = list[int] | Tensor  # token ids, or image tokens float[Q, D]
+from skingpt4.engines.seam import Finished, Segment, never
 
 
 class TransformersEngine:
@@ -49,6 +45,12 @@ class TransformersEngine:
         """The memory of a new conversation."""
         return DecoderState(self)
 
+    def generate_many(
+        self, prompts: Sequence[Sequence[Segment]], max_new_tokens: int, is_finished: Finished
+    ) -> list[list[int]]:
+        """Greedy tokens for each prompt, every row stopping by itself."""
+        return generate_many(self.decoder, prompts, max_new_tokens, sorted(self.end_ids), is_finished)
+
 
 class DecoderState:
     """The decoder's memory of one conversation: what it has read, with keys and values.
@@ -62,6 +64,7 @@ class DecoderState:
         self._memory = engine.memory(engine.decoder.config)
         self._read: list[object] = []  # per position: a token id, or (image tokens, row) by identity
         self._images: list[Tensor] = []  # keeps those tensors alive, so that their identity stays theirs
+        self.newly_read = 0  # tokens of the last prompt that were not in memory yet
 
     @torch.inference_mode()
     def read(self, segments: Sequence[Segment]) -> Tensor:
@@ -74,6 +77,7 @@ class DecoderState:
             shared += 1
         self._forget(shared)
         embeddings = embed(self._engine.decoder, segments)[len(self._read) :]
+        self.newly_read = len(embeddings)
         self._memory.make_room(len(embeddings))
         output = self._engine.decoder(
             inputs_embeds=embeddings.unsqueeze(0),
@@ -86,8 +90,16 @@ class DecoderState:
         self._images = [segment for segment in segments if isinstance(segment, Tensor)]
         return logits
 
-    def generate(self, segments: Sequence[Segment], sampling: Sampling) -> Iterator[int]:
-        """Read a prompt and yield the answer's tokens as they come, the ending token left out."""
+    def generate(self, segments: Sequence[Segment], sampling: Sampling, is_finished: Finished = never) -> Iterator[int]:
+        """Read a prompt and yield the answer's tokens as they come, the ending token left out.
+
+        Several beams are searched by `transformers` itself: the whole prompt is read anew, and the tokens come together
+        at the end.
+        """
+        if sampling.num_beams > 1:
+            self.newly_read = sum(map(len, segments))
+            yield from beam_search(self._engine.decoder, segments, sampling, sorted(self._engine.end_ids), is_finished)
+            return
         logits = self.read(segments)
         processors = _processors(sampling)
         generator = torch.Generator(device=logits.device).manual_seed(sampling.seed)
@@ -98,6 +110,8 @@ class DecoderState:
                 return
             yield token
             new.append(token)
+            if is_finished(new):
+                return
             if count + 1 < sampling.max_new_tokens:
                 logits = self._append(token)
 
@@ -135,19 +149,6 @@ class DecoderState:
             self._start_over()
             return
         self._read = self._read[:keep]
-
-
-def embed(decoder: PreTrainedModel, segments: Sequence[Segment]) -> Tensor:
-    """Segments -> float[T, D] in the decoder's dtype."""
-    embedding = decoder.get_input_embeddings()
-    device, dtype = embedding.weight.device, embedding.weight.dtype
-    parts = [
-        segment.to(device, dtype)
-        if isinstance(segment, Tensor)
-        else embedding(torch.tensor(segment, dtype=torch.long, device=device))
-        for segment in segments
-    ]
-    return torch.cat(parts)
 
 
 def _keys(segment: Segment) -> list[object]:

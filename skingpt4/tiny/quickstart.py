@@ -17,13 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from skingpt4.chat.conversation import Chat
 from skingpt4.config import EMBEDDED_FOLDER, load_settings, resolve_path
 from skingpt4.errors import DataError
-from skingpt4.evaluation.answers import answer_many, encode_photographs
+from skingpt4.evaluation.answers import LONGEST_ANSWER
 from skingpt4.evaluation.metrics import micro_macro_f1
 from skingpt4.evaluation.parsing import named_concepts
-from skingpt4.model.skingpt4 import SkinGPT4
-from skingpt4.processor import Processor
 from skingpt4.prompts import Turn
 from skingpt4.settings import Settings
 from skingpt4.tiny.dataset import SETS, SetSize, write_dataset
@@ -72,14 +71,14 @@ def quickstart(out: Path, force: bool = False, sets: Mapping[str, SetSize] = SET
         "step 2 only": str(out / "step2_only" / "last"),
         "both steps": str(out / "two_step" / "step2" / "last"),
     }
-    model, processor = build_model(load_settings(CONFIGS / "model.yaml")[0])
-    test = _read_test_set(model, processor, out / "data" / "test")
+    chat = Chat(*build_model(load_settings(CONFIGS / "model.yaml")[0]))
+    test = _read_test_set(chat, out / "data" / "test")
     figures, cases = {}, _cases(test)
     for name in checkpoints:
         with torch.no_grad():
-            load_checkpoint(model, checkpoints[name])
-        figures[name] = _measure(model, processor, test, name)
-        _show(model, processor, test, cases, name)
+            load_checkpoint(chat.model, checkpoints[name])
+        figures[name] = _measure(chat, test, name)
+        _show(chat, test, cases, name)
     _say(4, "Drawing curves and the page of pictures.")
     seconds = time.perf_counter() - started
     (out / MARK).write_text(json.dumps({"seconds": round(seconds, 1), "models": figures}, indent=2), encoding="utf-8")
@@ -122,13 +121,13 @@ def _settings_in(out: Path, run: str) -> list[Settings]:
     return steps
 
 
-def _read_test_set(model: SkinGPT4, processor: Processor, folder: Path) -> TestSet:
+def _read_test_set(chat: Chat, folder: Path) -> TestSet:
     records = [json.loads(line) for line in (folder / "records.jsonl").read_text(encoding="utf-8").splitlines()]
     images = [folder / str(record["image"]) for record in records]
-    return TestSet(images, records, encode_photographs(model, processor, images))
+    return TestSet(images, records, chat.encode_many(images))
 
 
-def _measure(model: SkinGPT4, processor: Processor, test: TestSet, name: str) -> dict[str, float]:
+def _measure(chat: Chat, test: TestSet, name: str) -> dict[str, float]:
     """Figures from generated text: concepts, disease, class, and whether the cause fits the disease that was named."""
     count = len(test.images)
     truth = [set(record["concepts"]) for record in test.records]
@@ -136,10 +135,12 @@ def _measure(model: SkinGPT4, processor: Processor, test: TestSet, name: str) ->
     named: list[str | None] = []
     for stage in with_progress(range(3), f"  {name}", 3):
         if stage == 0:
-            answers["concepts"] = answer_many(model, processor, test.features, [[Turn(CONCEPT_PROMPT, 1)]] * count)
+            answers["concepts"] = chat.answer_conversations(
+                test.features, [[Turn(CONCEPT_PROMPT, 1)]] * count, LONGEST_ANSWER
+            )
         elif stage == 1:
-            answers["diagnosis"] = answer_many(
-                model, processor, test.features, [[Turn(DIAGNOSIS_PROMPTS[1], 1)]] * count
+            answers["diagnosis"] = chat.answer_conversations(
+                test.features, [[Turn(DIAGNOSIS_PROMPTS[1], 1)]] * count, LONGEST_ANSWER
             )
             named = [parse_disease(answer) for answer in answers["diagnosis"]]
         else:
@@ -147,7 +148,9 @@ def _measure(model: SkinGPT4, processor: Processor, test: TestSet, name: str) ->
                 [Turn(DIAGNOSIS_PROMPTS[1], 1, answer), Turn(CLINICAL_PROMPTS[2])] for answer in answers["diagnosis"]
             ]
             rows = [row for row in range(min(count, FOLLOWED)) if named[row]]
-            answers["cause"] = answer_many(model, processor, test.features[rows], [turns[row] for row in rows])
+            answers["cause"] = chat.answer_conversations(
+                test.features[rows], [turns[row] for row in rows], LONGEST_ANSWER
+            )
     micro, macro = micro_macro_f1(truth, [named_concepts(answer) for answer in answers["concepts"]])
     right = [name == record["disease"] for name, record in zip(named, test.records, strict=True)]
     same_class = [
@@ -173,11 +176,11 @@ def _cases(test: TestSet) -> list[Case]:
     ]
 
 
-def _show(model: SkinGPT4, processor: Processor, test: TestSet, cases: Sequence[Case], name: str) -> None:
+def _show(chat: Chat, test: TestSet, cases: Sequence[Case], name: str) -> None:
     """The answers for the page: both standard questions, and (from the model of both steps) the four clinical ones."""
     features = test.features[[case.row for case in cases]]
     for question in (CONCEPT_PROMPT, DIAGNOSIS_PROMPTS[1]):
-        answers = answer_many(model, processor, features, [[Turn(question, 1)]] * len(cases))
+        answers = chat.answer_conversations(features, [[Turn(question, 1)]] * len(cases), LONGEST_ANSWER)
         for case, answer in zip(cases, answers, strict=True):
             case.answers.setdefault(name, []).append(answer)
     if name != "both steps":
@@ -185,7 +188,7 @@ def _show(model: SkinGPT4, processor: Processor, test: TestSet, cases: Sequence[
     turns: list[list[Turn]] = [[] for _ in cases]
     for question in CLINICAL_PROMPTS:
         turns = [[*asked, Turn(question, 0 if asked else 1)] for asked in turns]
-        answers = answer_many(model, processor, features, turns)
+        answers = chat.answer_conversations(features, turns, LONGEST_ANSWER)
         turns = [
             [*asked[:-1], Turn(question, asked[-1].images, answer)]
             for asked, answer in zip(turns, answers, strict=True)

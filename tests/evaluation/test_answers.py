@@ -12,7 +12,6 @@ from skingpt4.chat.conversation import Chat
 from skingpt4.cli import main
 from skingpt4.config import save_settings
 from skingpt4.engines.sampling import Sampling
-from skingpt4.evaluation.answers import answer_many
 from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.processor import Processor
 from skingpt4.prompts import Turn
@@ -37,7 +36,8 @@ def test_batched_answers_equal_those_of_chat(tiny_model: tuple[SkinGPT4, Process
         conversation = Chat(model, processor).start_from_features(features[row])
         conversation.add_turn(turns[0].question, str(turns[0].reply))
         one_by_one.append(conversation.ask(turns[1].question.strip(), Sampling(max_new_tokens=12)))
-    together = answer_many(model, processor, features, [[a, Turn(b.question.strip())] for a, b in conversations], 12)
+    turns = [[a, Turn(b.question.strip())] for a, b in conversations]
+    together = Chat(model, processor).answer_conversations(features, turns, 12)
     assert together == one_by_one and len(set(together)) > 1
 
 

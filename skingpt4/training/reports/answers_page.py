@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from skingpt4.chat.conversation import Chat
 from skingpt4.chat.notices import NO_ANSWER, notices
 from skingpt4.data.card.pictures import thumbnail
 from skingpt4.data.records import Record
 from skingpt4.durable import replacing
 from skingpt4.errors import SkinGPTError
-from skingpt4.evaluation.answers import answer_many
 from skingpt4.evaluation.metrics import micro_macro_f1
 from skingpt4.evaluation.parsing import named_concepts, named_disease
 from skingpt4.prompts import Turn
@@ -110,7 +110,7 @@ class AnswersPage:
         model: SkinGPT4,
         processor: Processor,
     ):
-        self._settings, self._model, self._processor = settings, model, processor
+        self._settings, self._model, self._chat = settings, model, Chat(model, processor)
         self._folder = Path(settings.run.output_dir)
         # A decoder that is spread over processes speaks only when all of them take part.
         self.on_every_process = settings.run.shard_decoder
@@ -134,7 +134,7 @@ class AnswersPage:
         was_training = self._model.training
         self._model.eval()
         try:
-            answers = answer_many(self._model, self._processor, self._features(), conversations, self._max_new_tokens)
+            answers = self._chat.answer_conversations(self._features(), conversations, self._max_new_tokens)
         finally:
             self._model.train(was_training)
         for shown, answer in zip(self._shown, answers, strict=True):
