@@ -64,6 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_train(commands.add_parser("train", help="run the fine-tuning steps of a YAML file"))
     _add_runs(commands.add_parser("runs", help="compare training runs in a table"))
     _add_chat(commands.add_parser("chat", help="a conversation about a photograph, in the terminal"))
+    _add_report(commands.add_parser("report", help="a report about a photograph: HTML, PDF, Markdown, JSON, FHIR"))
     _add_demo(commands.add_parser("demo", help="the local web page"))
     _add_data(commands.add_parser("data", help="prepare training data"))
     _add_evaluate(
@@ -134,6 +135,12 @@ def _add_chat(parser: argparse.ArgumentParser) -> None:
         )
 
     parser.set_defaults(run=run)
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    from skingpt4.commands import report
+
+    report.add(parser)
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:

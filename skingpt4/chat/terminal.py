@@ -15,7 +15,10 @@ from skingpt4.images import open_image
 from skingpt4.settings import Settings
 from skingpt4.weights.build import build_model
 
-HELP = "Commands: /image FILE (another picture), /restart (forget the talk), /help, /quit. Ctrl-C stops an answer."
+HELP = (
+    "Commands: /image FILE (another picture, a new talk), /add FILE (one more picture in this talk), "
+    "/restart (forget the talk), /help, /quit. Ctrl-C stops an answer."
+)
 PROMPT = "You: "
 
 
@@ -83,7 +86,12 @@ class Talk:
     def _do(self, line: str) -> None:
         command, _, rest = line.partition(" ")
         if command == "/image":
-            self._show(rest.strip().strip("'\""))
+            self._show(rest)
+        elif command == "/add" and self._conversation is not None:
+            self._conversation.add_image(_file(rest, command))
+            print(f"{_file(rest, command)} is shown with your next question.")
+        elif command == "/add":
+            self._show(rest, command)
         elif command == "/restart":
             self._show(self._image or "")
         elif command.startswith("/"):
@@ -94,13 +102,12 @@ class Talk:
             except KeyboardInterrupt:
                 print(" (stopped)")
 
-    def _show(self, image: str) -> None:
+    def _show(self, image: str, command: str = "/image") -> None:
         """A new conversation about this picture; the old one goes on where the file is no picture."""
-        if not image:
-            raise ImageError("Give the picture's file: /image FILE")
-        self._conversation = self._chat.start(str(Path(image).expanduser()))
-        self._image = image
-        print(f"A new conversation about {image}.")
+        file = _file(image, command)
+        self._conversation = self._chat.start(file)
+        self._image = file
+        print(f"A new conversation about {file}.")
 
     def _answer(self, question: str, speaker: str = "") -> None:
         """Print one answer as it is made. Closed by Ctrl-C, the conversation keeps what was said."""
@@ -117,6 +124,13 @@ class Talk:
         print("" if said else NO_ANSWER)
         if conversation.dropped_turns > dropped:
             print(forgotten(conversation.dropped_turns - dropped), file=sys.stderr)
+
+
+def _file(typed: str, command: str) -> str:
+    """A file's name as it was typed or dropped into the terminal, perhaps in quotes."""
+    if not (name := typed.strip().strip("'\"")):
+        raise ImageError(f"Give the picture's file: {command} FILE")
+    return str(Path(name).expanduser())
 
 
 def printable(text: str) -> str:

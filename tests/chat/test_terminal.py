@@ -54,6 +54,22 @@ def test_questions_are_answered_one_after_the_other_and_nothing_else_is_printed(
     assert NOT_A_DIAGNOSIS in output.err
 
 
+def test_one_more_picture_joins_the_talk(
+    reciting: Chat, photo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other arm.png"
+    Image.new("RGB", (60, 40), (90, 120, 100)).save(other)
+    type_in(monkeypatch, f"/add {photo}", "What?", f"/add '{other}'", "/add", "And this?")
+    talk = terminal.Talk(reciting, None, SHORT)
+    assert talk.converse([]) == 0
+    assert talk._conversation is not None
+    assert [turn.images for turn in talk._conversation.turns] == [1, 1]
+    printed = capsys.readouterr().out
+    assert f"A new conversation about {photo}." in printed
+    assert f"{other} is shown with your next question." in printed
+    assert "Give the picture's file: /add FILE" in printed
+
+
 def test_a_talk_with_commands(
     reciting: Chat, photo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

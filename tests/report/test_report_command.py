@@ -1,0 +1,94 @@
+"""`skingpt4 report`: several photographs, files that are there, and what the exit code says."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from skingpt4.commands import report as command
+from skingpt4.errors import SettingsError
+from skingpt4.report.content import Report
+from skingpt4.report.files import FORMATS
+
+OWN_FLAG = """
+words:
+  lesion: [lesion*]
+flags:
+  - id: any-lesion
+    kind: sign
+    urgency: today
+    sign: Our clinic wants to see every lesion
+    advice: Call the reception.
+    raised_by: [lesion]
+    sources: [{title: Our own rule, url: "https://clinic.example/rule"}]
+"""
+
+
+def report(*words: str | Path) -> int:
+    parser = argparse.ArgumentParser()
+    command.add(parser)
+    arguments = parser.parse_args([*map(str, words), "--max-new-tokens", "12"])
+    return int(arguments.run(arguments))
+
+
+@pytest.fixture
+def photographs(tmp_path: Path, photograph: Image.Image) -> list[Path]:
+    """Two of one name, in two folders, and bytes that are none."""
+    places = [tmp_path / "a" / "arm.jpg", tmp_path / "b" / "arm.png", tmp_path / "torn.jpg"]
+    for place in places:
+        place.parent.mkdir(exist_ok=True)
+        photograph.save(place)
+    places[2].write_bytes(places[2].read_bytes()[:700])
+    return places
+
+
+def test_the_good_ones_are_made_and_the_bad_one_is_told(
+    photographs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "new" / "reports"
+    assert report(*photographs, "--out", out, "--format", "json,html") == 2
+    names = ["arm-2-report.html", "arm-2-report.json", "arm-report.html", "arm-report.json"]
+    assert sorted(file.name for file in out.iterdir()) == names
+    told = capsys.readouterr()
+    assert "torn.jpg" in told.err and "2 of 3 reports were made." in told.err and "not a diagnosis" in told.err
+    assert told.out.count("wrote") == 4
+    made = Report.from_json((out / "arm-report.json").read_bytes())
+    assert made.sampling.max_new_tokens == 12 and not made.conversation
+    assert str(tmp_path) not in (out / "arm-report.html").read_text(encoding="utf-8")
+
+    written = {file: file.read_bytes() for file in out.iterdir()}
+    assert report(photographs[0], "--out", out) == 2
+    assert "is there already; give --force" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in out.iterdir()} == written
+    assert report(photographs[0], "--out", out, "--force") == 0
+    assert (out / "arm-report.html").read_bytes() != written[out / "arm-report.html"]
+
+
+def test_red_flags_come_first(photographs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "own.yaml").write_text(OWN_FLAG, encoding="utf-8")
+    assert report(photographs[0], "--out", tmp_path, "--red-flags", tmp_path / "own.yaml") == 0
+    first, *others = capsys.readouterr().out.splitlines()
+    assert "SEE A DOCTOR TODAY. Our clinic wants to see every lesion (“lesion”). Call the reception." in first
+    assert "wrote" in others[0]
+
+
+def test_every_format_is_offered_and_another_is_told_at_once(photographs: list[Path], tmp_path: Path):
+    assert tuple(FORMATS) == command.FORMATS
+    with pytest.raises(SettingsError, match=r"--format 'html,docx'.*html, pdf, md, json, fhir"):
+        report(photographs[0], "--format", "html,docx")
+    with pytest.raises(SettingsError, match=r"flags\.yaml"):
+        report(photographs[0], "--red-flags", tmp_path / "flags.yaml")
+
+
+def test_a_full_disk_is_told(
+    photographs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def full(path: Path, content: bytes) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("skingpt4.durable.write_whole", full)
+    assert report(photographs[0], "--out", tmp_path) == 2
+    assert "No space left on device" in capsys.readouterr().err
