@@ -13,22 +13,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from skingpt4.chat.conversation import Chat
+    from skingpt4.chat.conversation import Chat, Conversation
     from skingpt4.engines.sampling import Sampling
     from skingpt4.model.skingpt4 import SkinGPT4
     from skingpt4.processor import Processor
+    from skingpt4.report.make import make_report
     from skingpt4.weights.build import load_model
 
 __version__ = "0.1.0"
 
-__all__ = ["Chat", "Processor", "Sampling", "SkinGPT4", "__version__", "load_model"]
+__all__ = ["Chat", "Conversation", "Processor", "Sampling", "SkinGPT4", "__version__", "load_model", "make_report"]
 
 _HOMES = {
     "Chat": "skingpt4.chat.conversation",
+    "Conversation": "skingpt4.chat.conversation",
     "Processor": "skingpt4.processor",
     "Sampling": "skingpt4.engines.sampling",
     "SkinGPT4": "skingpt4.model.skingpt4",
     "load_model": "skingpt4.weights.build",
+    "make_report": "skingpt4.report.make",
 }
 
 

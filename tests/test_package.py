@@ -27,7 +27,7 @@ HEAVY = {
     "PIL",
     "numpy",
 }
-NAMES = ["Chat", "Processor", "Sampling", "SkinGPT4", "__version__", "load_model"]
+NAMES = ["Chat", "Conversation", "Processor", "Sampling", "SkinGPT4", "__version__", "load_model", "make_report"]
 
 MODULES = sorted(
     module.name
@@ -103,7 +103,7 @@ def test_public_names() -> None:
 
 
 def test_an_unknown_name_says_what_there_is() -> None:
-    with pytest.raises(AttributeError, match=r"no attribute 'Chatt'; its public names are Chat, Processor"):
+    with pytest.raises(AttributeError, match=r"no attribute 'Chatt'; its public names are Chat, Conversation, Processor"):
         skingpt4.Chatt  # noqa: B018
     with pytest.raises(ImportError, match="cannot import name 'SkinGPT5'"):
         from skingpt4 import SkinGPT5  # noqa: F401

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
+from skingpt4.evaluation.parsing import named_concepts
 from skingpt4.vocabulary import CONCEPTS
 
 GLOSSARY_FILE = Path(__file__).with_name("glossary.yaml")
@@ -29,14 +31,36 @@ class Explanation:
     source_url: str
 
 
+def concepts_in(text: str) -> list[str]:
+    """The concepts that a text mentions, by name or in other words ("scaly", "hyperpigmentation"), in SKINCON's order.
+    The evaluation counts names only (`evaluation.parsing`), as the training answers write them.
+    """
+    lowered = text.lower()
+    named = named_concepts(text)
+    return [name for name in CONCEPTS if name in named or ((also := _also().get(name)) and also.search(lowered))]
+
+
+@cache
+def _also() -> Mapping[str, re.Pattern[str]]:
+    return {
+        name: re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, words))})(?!\w)")
+        for name, words in _content()["also"].items()
+    }
+
+
+@cache
+def _content() -> dict[str, Any]:
+    import yaml
+
+    return yaml.safe_load(GLOSSARY_FILE.read_text(encoding="utf-8"))
+
+
 @cache
 def glossary() -> Mapping[str, Explanation]:
     """All 48 concepts of `skingpt4.vocabulary.CONCEPTS`, in their order."""
-    import yaml
-
-    content = yaml.safe_load(GLOSSARY_FILE.read_text(encoding="utf-8"))
+    content = _content()
     words, notes, source = content["concepts"], content["notes"], content["source"]
-    unknown = (set(words) | set(notes)) ^ set(CONCEPTS)
+    unknown = (set(words) | set(notes) | set(content["also"])) ^ set(CONCEPTS)
     if unknown:
         raise ValueError(f"{GLOSSARY_FILE.name} and the vocabulary differ: {', '.join(sorted(unknown))}")
     return MappingProxyType(

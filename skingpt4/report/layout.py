@@ -6,9 +6,8 @@ import re
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from skingpt4.evaluation.parsing import named_concepts
 from skingpt4.report.content import Exchange, Picture, Report, Section
-from skingpt4.report.glossary import glossary
+from skingpt4.report.glossary import concepts_in, glossary
 from skingpt4.report.heatmap import HEATMAP_LEGEND
 from skingpt4.report.red_flags import URGENCIES, RedFlag
 
@@ -145,8 +144,7 @@ def _caution(section: str) -> tuple[Words, ...]:
 
 
 def _said(each: Section | Exchange) -> Said:
-    named = named_concepts(each.answer)
-    explained = tuple((entry.label, entry.anchor) for name, entry in glossary().items() if name in named)
+    explained = tuple((glossary()[name].label, glossary()[name].anchor) for name in concepts_in(each.answer))
     pictures = each.pictures if isinstance(each, Exchange) else 1
     shown = f" [{pictures} pictures were shown]" if pictures > 1 else ""
     return Said(each.question + shown, each.answer, explained)

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
 from skingpt4.chat.conversation import Chat, Conversation
 from skingpt4.chat.notices import NO_ANSWER, forgotten, notices
 from skingpt4.engines.sampling import Sampling
-from skingpt4.evaluation.parsing import named_concepts
 from skingpt4.images import open_image
 from skingpt4.report.content import UNSEEN, Exchange, Picture, Report, Section, readable
-from skingpt4.report.glossary import Explanation, glossary
+from skingpt4.report.glossary import Explanation, concepts_in, glossary
 from skingpt4.report.heatmap import heatmap
 from skingpt4.report.identity import identity_of
 from skingpt4.report.red_flags import Rule, find_red_flags
@@ -54,7 +54,7 @@ class Progress:
 
 def make_report(
     chat: Chat,
-    picture: Image,
+    picture: str | Path | bytes | Image,
     settings: Settings,
     sampling: Sampling | None = None,
     conversation: Conversation | None = None,
@@ -70,7 +70,7 @@ def make_report(
 
 def report_steps(
     chat: Chat,
-    picture: Image,
+    picture: str | Path | bytes | Image,
     settings: Settings,
     sampling: Sampling | None = None,
     conversation: Conversation | None = None,
@@ -80,9 +80,9 @@ def report_steps(
 
     Closing the iterator stops within one token, and nothing is kept. The four prompts are asked in a conversation of
     their own, so the user's stays as it is.
-    picture: the photograph, mode "RGB". settings: those that the chat's model was built from. conversation: the user's
-    about the same photograph (its first one), whose turns are listed and whose features are used again. flags: the
-    signs to look for, from `load_red_flags`; None = the package's own.
+    picture: the photograph, as `open_image` takes it. settings: those that the chat's model was built from.
+    conversation: the user's about the same photograph (its first one), whose turns are listed and whose features are
+    used again. flags: the signs to look for, from `load_red_flags`; None = the package's own.
     Raises `ImageError` for what is no picture and `QuestionError` where a prompt does not fit into the decoder.
     """
     sampling = sampling or Sampling()
@@ -124,9 +124,8 @@ def report_steps(
 
 
 def mentioned_concepts(answers: Sequence[str]) -> tuple[Explanation, ...]:
-    """The SKINCON concepts that any of these texts names, in SKINCON's order, explained."""
-    named = named_concepts("\n".join(answers))
-    return tuple(explanation for name, explanation in glossary().items() if name in named)
+    """The SKINCON concepts that any of these texts mentions, in SKINCON's order, explained."""
+    return tuple(glossary()[name] for name in concepts_in("\n".join(answers)))
 
 
 def _exchanges(conversation: Conversation) -> list[Exchange]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-from skingpt4.report.glossary import glossary
+import pytest
+
+from skingpt4.report.glossary import concepts_in, glossary
 from skingpt4.vocabulary import CONCEPTS
 
 
@@ -63,3 +65,19 @@ def test_each_says_where_to_read_on() -> None:
     assert all(explanation.source_url.startswith("https://") for explanation in glossary().values())
     assert all(explanation.source_title for explanation in glossary().values())
     assert "doctor" in glossary()["Abscess"].note
+
+
+@pytest.mark.parametrize(
+    ("text", "concepts"),
+    [
+        (
+            "A scaly, red plaque with hyperpigmentation.",
+            ["Plaque", "Scale", "Brown(Hyperpigmentation)"],
+        ),
+        ("Warty surface; PETECHIAE and bullae.", ["Bulla", "Purpura/Petechiae", "Warty/Papillomatous"]),
+        ("Oozing. The scalene muscle, browner.", ["Exudate"]),
+        ("Nothing of the kind.", []),
+    ],
+)
+def test_concepts_are_found_in_other_words_too(text: str, concepts: list[str]) -> None:
+    assert concepts_in(text) == concepts
