@@ -144,15 +144,9 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
-    add_settings(parser)
-    parser.add_argument("--port", type=int, help="default: the first free one from 7860 on")
+    from skingpt4.commands import demo
 
-    def run(arguments: argparse.Namespace) -> int:
-        from skingpt4.demo.page import launch
-
-        return launch(settings_of_arguments(arguments), arguments.port)
-
-    parser.set_defaults(run=run)
+    demo.add(parser)
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:

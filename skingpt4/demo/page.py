@@ -1,114 +1,245 @@
-"""Start the demo page on this computer, for this computer."""
+"""Start the demo page: for this computer, or where the user says so for others, and close it without a trace."""
 
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from skingpt4.chat.notices import notices
-from skingpt4.errors import DeviceError
+from skingpt4.demo.access import LOOPBACK, Access, listen
+from skingpt4.errors import DeviceError, SettingsError
 from skingpt4.settings import Settings
 
 if TYPE_CHECKING:
+    import socket
+
+    from fastapi import FastAPI
     from gradio import Blocks
 
     from skingpt4.chat.conversation import Chat
+    from skingpt4.demo.sessions import Sessions
+    from skingpt4.demo.uploads import Uploads
 
-HOST = "127.0.0.1"
-UPLOAD_LIMIT = "50mb"
+QUEUE_LIMIT = 64  # events that wait; above it Gradio answers "busy" before anything is computed
+CLOSING_SECONDS = 2  # for answers that still stream
+SHARE_EXPLAINED = """\
+--share publishes this page on the internet, at an address that ends in gradio.live, for up to a week:
+  - Photographs, questions and answers travel through a computer of the company behind Gradio.
+  - Whoever learns the address reaches the page.
+  - A program (frpc) is fetched from the internet and run here to keep the line open.
+For patients' photographs this is rarely allowed. In a clinic's own network use --host, see docs/demo.md.
+Publish it? Type yes: """
 
-# Nothing is loaded from elsewhere, whatever an answer or a question contains.
-CONTENT_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
-    "object-src 'none'; frame-src 'none'; form-action 'self'; frame-ancestors 'none'"
-)
 
+def launch(settings: Settings, access: Access | None = None) -> int:
+    """Load the model and show the page until Ctrl-C or SIGTERM; returns the exit code.
 
-def launch(settings: Settings, port: int | None = None) -> int:
-    """Load the model and show the page until Ctrl-C; returns the exit code.
-
-    port: None takes the first free one from 7860 on. Raises `SkinGPTError` for what the user can mend.
+    access: None is for this computer only. Raises `SkinGPTError` for what the user can mend.
     """
-    from skingpt4.chat.conversation import Chat
-    from skingpt4.weights.build import build_model
+    access = access or Access()
+    if access.share:
+        _ask_before_sharing()
+    os.umask(0o077)  # what is written from here on is for this user only
+    _keep_libraries_at_home()
+    with _ended_by_signals(), ExitStack() as stack:
+        from skingpt4.chat.conversation import Chat
+        from skingpt4.demo.logs import keep_out_of_logs
+        from skingpt4.weights.build import build_model
 
-    print("Loading the model …", flush=True)
-    chat = Chat(*build_model(settings))
-    with tempfile.TemporaryDirectory(prefix="skingpt4-") as uploads:
-        page = open_page(chat, settings, port, uploads)
+        print("Loading the model …", flush=True)
+        chat = Chat(*build_model(settings))
+        keep_out_of_logs()
+        page = stack.enter_context(open_page(chat, settings, access))
         try:
-            print(f"The page is at {page.local_url} on this computer. Ctrl-C ends it.", flush=True)
-            page.block_thread()
+            for line in _told(page, access):
+                print(line, flush=True)
+            if access.share:
+                print(f"Published at {stack.enter_context(_published(page))}", flush=True)
+            threading.Event().wait()
         except KeyboardInterrupt:
+            _ignore_signals()  # a second one would leave the rest undone
             print("Closing the page.", flush=True)
-        finally:
-            page.close(verbose=False)
     return 0
 
 
-def open_page(chat: Chat, settings: Settings, port: int | None, uploads: str) -> Blocks:
-    """Serve the page from a thread; `close()` of the result ends it.
-
-    uploads: a folder for the pictures that visitors add. Raises `DeviceError` where the port is taken.
+class OpenPage:
+    """A page that is served from a thread. `close()`, or leaving a `with` block, ends it and forgets what visitors
+    gave.
     """
-    _keep_gradio_at_home(uploads)
+
+    def __init__(self, page: Blocks, access: Access, port: int, sessions: Sessions, uploads: Uploads, end: ExitStack):
+        self.blocks, self.access, self.port = page, access, port
+        self.sessions, self.uploads = sessions, uploads
+        self._end = end
+
+    @property
+    def local_url(self) -> str:
+        """Where this computer reaches it."""
+        wildcard = {"0.0.0.0": LOOPBACK, "::": "[::1]"}
+        return f"http://{wildcard.get(self.access.address, self.access.url_host)}:{self.port}/"
+
+    def close(self) -> None:
+        """End it; done twice is no fault."""
+        self._end.close()
+
+    def __enter__(self) -> OpenPage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_page(chat: Chat, settings: Settings, access: Access | None = None) -> OpenPage:
+    """Serve the page from a thread, without `access` on the first free port of this computer.
+
+    Raises `DeviceError` where nothing can listen there.
+    """
+    _keep_libraries_at_home()
+    from skingpt4.demo.logs import hide_faults
+    from skingpt4.demo.sessions import Sessions
+    from skingpt4.demo.uploads import Uploads
     from skingpt4.demo.view import build_page
 
-    page = build_page(chat, notices(settings))
-    try:
-        page.queue(max_size=32, api_open=False).launch(**launch_settings(port))
-    except OSError as error:
-        raise DeviceError(f"Port {port or 'from 7860 on'} of {HOST} is taken; choose another with --port.") from error
-    return page
+    access = access or Access()
+    with ExitStack() as stack:
+        listening = stack.enter_context(listen(access))
+        port = listening.getsockname()[1]
+        sessions = stack.enter_context(Sessions(access.path))
+        uploads = stack.enter_context(Uploads(sessions))
+        os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder)
+        page = build_page(chat, settings, sessions, uploads)
+        page.queue(max_size=QUEUE_LIMIT, api_open=False)
+        hide_faults(page)
+        _serve(_application(page, access, sessions, uploads), page, listening, stack)
+        return OpenPage(page, access, port, sessions, uploads, stack.pop_all())
+    raise AssertionError  # for type checkers: an ExitStack might swallow errors, this one does not
 
 
-def launch_settings(port: int | None) -> dict[str, Any]:
-    """How the page is served: to this computer only, never shared, with nothing recorded."""
+def _application(page: Blocks, access: Access, sessions: Sessions, uploads: Uploads) -> FastAPI:
+    """The page behind its guards. Nothing is taken from the environment, where GRADIO_SHARE or GRADIO_ALLOWED_PATHS
+    might stand: unlike `Blocks.launch`, mounting knows no tunnel, no second server and no way to ask itself.
+    """
+    import gradio as gr
+    from fastapi import FastAPI
     from starlette.middleware import Middleware
 
     from skingpt4.demo import style
+    from skingpt4.demo.guard import middlewares
+    from skingpt4.demo.sessions import SessionMiddleware
+    from skingpt4.demo.uploads import UploadMiddleware
 
-    return {
-        "server_name": HOST,
-        "server_port": port,
-        "share": False,
-        "prevent_thread_lock": True,
-        "quiet": True,
-        "theme": style.theme(),
-        "css": style.CSS,
-        "footer_links": [],
-        "run_history": False,
-        "enable_monitoring": False,
-        "ssr_mode": False,
-        "pwa": False,
-        "mcp_server": False,
-        "max_file_size": UPLOAD_LIMIT,
-        "app_kwargs": {"middleware": [Middleware(ContentPolicy)]},
-    }
-
-
-class ContentPolicy:
-    """ASGI middleware: the browser is told to load nothing from other computers, and to keep nothing."""
-
-    def __init__(self, app: Any):
-        self._app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def send_with_policy(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                headers = [*message["headers"], (b"content-security-policy", CONTENT_POLICY.encode())]
-                message = {**message, "headers": [*headers, (b"referrer-policy", b"no-referrer")]}
-            await send(message)
-
-        await self._app(scope, receive, send_with_policy)
+    inside = [Middleware(SessionMiddleware, sessions=sessions), Middleware(UploadMiddleware, uploads=uploads)]
+    no_documents: dict[str, Any] = {"openapi_url": None, "docs_url": None, "redoc_url": None}
+    app = gr.mount_gradio_app(
+        FastAPI(middleware=middlewares(access, *inside), **no_documents),
+        page,
+        path="/",
+        root_path=access.root_path,
+        app_kwargs={**no_documents},  # Gradio adds to it
+        theme=style.theme(),
+        css=style.CSS,
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+    )
+    page.app = app.routes[-1].app  # else that of `queue`, which serves nobody
+    return app
 
 
-def _keep_gradio_at_home(uploads: str) -> None:
-    """Gradio reads these when it is imported or a page is built."""
+def _serve(app: FastAPI, page: Blocks, listening: socket.socket, stack: ExitStack) -> None:
+    """Run the server in a thread until `stack` is closed."""
+    import uvicorn
+
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app, log_config=None, access_log=False, server_header=False, ws="none", lifespan="on",
+            timeout_graceful_shutdown=CLOSING_SECONDS,
+        )
+    )  # fmt: skip
+    thread = threading.Thread(target=server.run, args=([listening],), name="page", daemon=True)
+
+    def stop() -> None:
+        page.close(verbose=False)  # the open tabs' heartbeats end
+        server.should_exit = True
+        thread.join()
+
+    stack.callback(stop)
+    thread.start()
+    while not server.started:
+        if not thread.is_alive():
+            raise DeviceError("The page could not be started; the lines above say where.")
+        thread.join(0.01)
+
+
+def _told(page: OpenPage, access: Access) -> Iterator[str]:
+    """What the user reads once the page is there."""
+    if not access.is_public:
+        yield f"The page is at {page.local_url} on this computer. Ctrl-C ends it."
+        return
+    who = "whoever has a password" if access.accounts else "EVERYONE who reaches this computer (--no-auth)"
+    where = access.root_path if access.public_host else f"http://{access.url_host}:{page.port}/"
+    yield f"The page is at {where} for {who}. Ctrl-C ends it."
+    if not where.startswith("https"):
+        yield "Without HTTPS, photographs and passwords can be read on their way. docs/demo.md shows how to add it."
+
+
+def _ask_before_sharing() -> None:
+    """Raises `SettingsError` unless a person at the terminal agrees."""
+    if not sys.stdin.isatty():
+        raise SettingsError("--share publishes the page on the internet and asks first; start it from a terminal.")
+    if input(SHARE_EXPLAINED).strip().lower() != "yes":
+        raise SettingsError("Nothing was published and no page was started. Start it without --share.")
+
+
+@contextmanager
+def _published(page: OpenPage) -> Iterator[str]:
+    """Gradio's tunnel; yields the public address."""
+    from gradio import networking, tunneling
+
+    try:
+        yield networking.setup_tunnel(LOOPBACK, page.port, secrets.token_urlsafe(32), None, None)
+    except (RuntimeError, OSError, ValueError) as error:
+        raise DeviceError("No public address could be had; is this computer on the internet?") from error
+    finally:
+        for tunnel in tunneling.CURRENT_TUNNELS:
+            tunnel.kill()
+
+
+def _keep_libraries_at_home() -> None:
+    """Gradio and the libraries of the hub read these when they are imported."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_OFFLINE"] = "1"
-    os.environ["GRADIO_TEMP_DIR"] = uploads
-    for name in ("NO_PROXY", "no_proxy"):  # Gradio asks its own page whether it is there
-        os.environ[name] = ",".join(filter(None, [os.environ.get(name), HOST, "localhost"]))
+
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """What ends a service, or the terminal's end, ends the page as Ctrl-C does; what the shell ignores is ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ignore_signals() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

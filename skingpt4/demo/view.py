@@ -1,188 +1,204 @@
-"""The page's widgets and what happens when they are used. What a visit is stands in `visit`."""
+"""The page's widgets, and what happens when they are used. What a visit is stands in `visit`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from html import escape
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from skingpt4.chat.conversation import Chat
+from skingpt4.chat.notices import notices
+from skingpt4.demo import panels, words
+from skingpt4.demo.examples import Example, examples
+from skingpt4.demo.handing_out import heatmap_url, photograph_url, report_urls
+from skingpt4.demo.line import Line
+from skingpt4.demo.sessions import SessionError, Sessions
 from skingpt4.demo.visit import Visit
+from skingpt4.demo.widgets import Widgets, lay_out
 from skingpt4.engines.sampling import Sampling
 from skingpt4.errors import SkinGPTError
-from skingpt4.vocabulary import CLINICAL_PROMPTS
+from skingpt4.report.identity import identity_of
+from skingpt4.settings import Settings
 
-ONE_AT_A_TIME: dict[str, Any] = {
-    "concurrency_id": "model",
-    "concurrency_limit": 1,
-}  # the model answers one visitor after the other
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from skingpt4.demo.uploads import Uploads
+
+WAITING_PLACES = 32  # how many may wait for the model; one more is told that the page is busy
 AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
-KEEP_SECONDS = 1800  # an abandoned visit leaves memory, and its picture the disk, after half an hour
-EMPTY_CHAT = "Add a photograph of skin, then ask about it.\n\nYour picture stays on this computer."
+# In Gradio's queue nobody waits: `Line` lets one visitor after the other to the model, and tells everyone's place.
+STEPS: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
+
+Shown = dict[Any, Any]  # widget -> its new value or state; the others stay as they are
 
 
-@dataclass(frozen=True)
-class Widgets:
-    """What the handlers touch."""
-
-    visit: gr.State
-    picture: gr.Image
-    chat: gr.Chatbot
-    status: gr.Markdown
-    question: gr.Textbox
-    ask: gr.Button
-    stop: gr.Button
-    restart: gr.Button
-    prompts: list[gr.Button]
-    sampling: list[Any]  # temperature, top-p, longest answer, seed
-
-    @property
-    def conversation(self) -> list[Any]:
-        """What changes when a question is asked or answered, in the order of `shown`."""
-        return [self.chat, self.status, self.question, self.ask, self.stop, *self.prompts]
-
-
-def shown(visit: Visit) -> list[Any]:
-    """Values of `Widgets.conversation` for a visit."""
-    may_ask = visit.conversation is not None and not visit.busy
-    return [
-        _messages(visit),
-        visit.status,
-        gr.update(interactive=visit.conversation is not None),
-        gr.update(visible=not visit.busy, interactive=may_ask),
-        gr.update(visible=visit.busy),
-        *(gr.update(interactive=may_ask) for _ in CLINICAL_PROMPTS),
-    ]
-
-
-def _messages(visit: Visit) -> list[dict[str, str]]:
-    """The chat area's messages. Marks of HTML are shown as they were typed, never obeyed."""
-    return [{**message, "content": escape(message["content"], quote=False)} for message in visit.messages]
-
-
-def build_page(chat: Chat, said_first: Sequence[str]) -> gr.Blocks:
-    """The page for a loaded model; said_first: the notices that stay in sight."""
-    with gr.Blocks(title="SkinGPT-4", analytics_enabled=False, delete_cache=(60, KEEP_SECONDS)) as page:
-        widgets = _lay_out(said_first)
-        _connect_picture(widgets, chat, _connect_questions(widgets))
+def build_page(chat: Chat, settings: Settings, sessions: Sessions, uploads: Uploads) -> gr.Blocks:
+    """The page for a loaded model. settings: those that it was built from."""
+    identity, said_first = identity_of(chat, settings), notices(settings)
+    with gr.Blocks(title=words.TITLE, analytics_enabled=False) as page:
+        widgets = lay_out(identity, said_first)
+        Handlers(page, widgets, chat, settings, sessions, uploads).connect()
+    page.i18n_instance = gr.I18n(en=words.UPLOAD_AREA)
     return page
 
 
-def _lay_out(said_first: Sequence[str]) -> Widgets:
-    gr.Markdown("# SkinGPT-4\nAsk about a photograph of skin. Everything is computed on this computer.", elem_id="head")
-    gr.Markdown("\n\n".join(f"**{line}**" if not i else line for i, line in enumerate(said_first)), elem_id="notice")
-    visit = gr.State(Visit(), time_to_live=KEEP_SECONDS, delete_callback=Visit.leave)
-    with gr.Row():
-        with gr.Column(scale=4, min_width=300):
-            picture = gr.Image(label="Photograph", sources=["upload", "webcam", "clipboard"], buttons=[], height=320)
-            status = gr.Markdown(Visit().status, elem_id="status")
-            restart = gr.Button("Start again", variant="secondary")
-        with gr.Column(scale=7, min_width=300):
-            talk = gr.Chatbot(
-                label="Conversation", show_label=False, elem_id="chat", height=420, placeholder=EMPTY_CHAT,
-                render_markdown=False, latex_delimiters=[], buttons=["copy"], feedback_options=None,
-            )  # fmt: skip
-            with gr.Row(equal_height=True):
-                question = gr.Textbox(
-                    container=False, label="Question", placeholder="Your question", max_lines=4, scale=6,
-                    interactive=False,
-                )  # fmt: skip
-                ask = gr.Button("Ask", variant="primary", scale=1, min_width=90, interactive=False)
-                stop = gr.Button("Stop", variant="stop", scale=1, min_width=90, visible=False)
-            with gr.Column(elem_id="prompts"):
-                prompts = [gr.Button(text, size="sm", interactive=False) for text in CLINICAL_PROMPTS]
-    with gr.Accordion("Advanced", open=False):
-        sampling = _sampling_widgets()
-    return Widgets(visit, picture, talk, status, question, ask, stop, restart, prompts, sampling)
+class Handlers:
+    """What the widgets' events call. Every one of them gets the request, which says whose page it is."""
 
+    def __init__(
+        self, page: gr.Blocks, widgets: Widgets, chat: Chat, settings: Settings, sessions: Sessions, uploads: Uploads
+    ):
+        self.page, self.widgets, self.chat, self.settings = page, widgets, chat, settings
+        self.sessions, self.uploads = sessions, uploads
+        self.line = Line(WAITING_PLACES, words.BUSY)
 
-def _sampling_widgets() -> list[Any]:
-    default = Sampling()
-    with gr.Row():
-        temperature = gr.Slider(
-            0, 2, default.temperature, step=0.05, label="Temperature", info="0: always the likeliest word."
+    def connect(self) -> None:
+        """Wire the widgets."""
+        w = self.widgets
+        w.accept.click(self.accept, None, [w.welcome, w.main], api_visibility="private", **AT_ONCE)
+        looks = [self._on(w.upload.upload, self.look, [w.upload], "look", preprocess=False)]
+        looks += [
+            self._on(button.click, self._looking_at(example))
+            for button, example in zip(w.examples, examples(), strict=True)
+        ]
+        asks = [
+            self._on(w.start.click, self._asking(words.START_PROMPT), w.sampling),
+            self._on(w.ask.click, self.ask, [w.question, *w.sampling], "ask"),
+            self._on(w.question.submit, self.ask, [w.question, *w.sampling]),
+        ]
+        asks += [
+            self._on(button.click, self._asking(prompt), w.sampling)
+            for button, prompt in zip(w.suggestions, words.SUGGESTIONS.values(), strict=True)
+        ]
+        works = [
+            self._on(w.report.click, self.report, w.sampling, "report"),
+            self._on(w.show_heatmap.click, self.heatmap, [], "heatmap"),
+        ]
+        w.stop.click(self.stop, None, None, api_name="stop", **AT_ONCE)
+        w.restart.click(
+            self.restart, None, w.everything, api_name="restart", cancels=[*looks, *asks, *works], **AT_ONCE
         )
-        top_p = gr.Slider(0.05, 1, default.top_p, step=0.05, label="Top-p", info="Below 1: only the likeliest words.")
-    with gr.Row():
-        longest = gr.Slider(1, 1000, default.max_new_tokens, step=1, label="Longest answer", info="In pieces of words.")
-        seed = gr.Number(default.seed, label="Seed", precision=0, minimum=0, info="The same seed, the same answer.")
-    return [temperature, top_p, longest, seed]
+        self.page.unload(self.close)
 
+    def _on(self, trigger: Any, handler: Any, inputs: Any = None, api_name: str = "", **more: Any) -> Any:
+        name = {"api_name": api_name} if api_name else {"api_visibility": "private"}
+        return trigger(handler, inputs, self.widgets.everything, **name, **STEPS, **more)
 
-def _connect_picture(widgets: Widgets, chat: Chat, answers: list[Any]) -> None:
-    """answers: the events that stream one; another picture ends them."""
+    def accept(self) -> Shown:
+        return {self.widgets.welcome: gr.update(visible=False), self.widgets.main: gr.update(visible=True)}
 
-    def leave(visit: Visit) -> list[Any]:
-        visit.leave()
-        empty = Visit()
-        return [empty, *shown(empty)]
-
-    def look(file: dict[str, Any] | None) -> list[Any]:
-        visit = Visit.of(chat, file["path"]) if file else Visit()
-        return [visit, *shown(visit), gr.skip() if visit.conversation else None]
-
-    everything = [widgets.visit, *widgets.conversation]
-    # The file is taken as it came (`preprocess=False`): Gradio would open it first, with errors of its own.
-    start_over: dict[str, Any] = {
-        "fn": leave,
-        "inputs": widgets.visit,
-        "outputs": everything,
-        "cancels": answers,
-        **AT_ONCE,
-    }
-    widgets.picture.upload(**start_over, api_visibility="private").then(
-        look, widgets.picture, [*everything, widgets.picture], preprocess=False, api_name="look",
-        show_progress_on=widgets.status,
-        **ONE_AT_A_TIME,
-    )  # fmt: skip
-    widgets.picture.clear(**start_over, api_visibility="private")
-    widgets.restart.click(**start_over, api_name="restart").then(
-        lambda: [None, ""], None, [widgets.picture, widgets.question], api_visibility="private", **AT_ONCE
-    )
-
-
-def _connect_questions(widgets: Widgets) -> list[Any]:
-    """Returns the events that stream answers."""
-
-    def take(visit: Visit, text: str) -> list[Any]:
-        taken = visit.question(text)
-        return [*shown(visit), gr.update(value="") if taken else gr.update()]
-
-    def answer(visit: Visit, *sampling: Any) -> Iterator[list[Any]]:
+    def visit(self, request: gr.Request) -> Visit:
+        """The page's own. Raises `gr.Error`, which Gradio shows, for another browser's page."""
         try:
-            for _ in visit.answer(_sampling(*sampling)):
-                yield [_messages(visit), visit.status]
-        finally:
-            visit.busy = False
-        yield [_messages(visit), visit.status]
+            return self.sessions.hold(request, lambda: Visit(self.chat, self.line, self._forget_values(request)))
+        except SessionError as error:
+            raise gr.Error(str(error), print_exception=False) from error
 
-    def ask(trigger: Any, source: Any, public: bool = False) -> Any:
-        """Wire a widget's event to a question and its streamed answer."""
+    def look(self, request: gr.Request, file: dict[str, Any] | None) -> Iterator[Shown]:
+        yield from self._begin(request, lambda: self.uploads.take(file, request), words.READY, words.PHOTOGRAPH_ALT)
 
-        def name(api_name: str) -> dict[str, str]:
-            return {"api_name": api_name} if public else {"api_visibility": "private"}
+    def _looking_at(self, example: Example) -> Callable[..., Iterator[Shown]]:
+        def look(request: gr.Request) -> Iterator[Shown]:  # Gradio finds the request by the annotation
+            yield from self._begin(request, lambda: example.picture, words.DRAWN, words.drawn(example.name))
 
-        taken = trigger(
-            take, [widgets.visit, source], [*widgets.conversation, widgets.question], **name("ask"), **AT_ONCE
-        )
-        answered = taken.then(
-            answer, [widgets.visit, *widgets.sampling], [widgets.chat, widgets.status], show_progress="hidden",
-            **name("answer"), **ONE_AT_A_TIME,
-        )  # fmt: skip
-        answered.then(shown, widgets.visit, widgets.conversation, api_visibility="private", **AT_ONCE)
-        return answered
+        return look
 
-    answers = [ask(widgets.ask.click, widgets.question, public=True), ask(widgets.question.submit, widgets.question)]
-    answers += [ask(button.click, button) for button in widgets.prompts]
-    widgets.stop.click(Visit.leave, widgets.visit, None, api_name="stop", **AT_ONCE)
-    return answers
+    def _begin(self, request: gr.Request, take: Callable[[], Image], said: str, alt: str) -> Iterator[Shown]:
+        visit = self.visit(request)
+        show = partial(photograph_url, self.sessions, request)
+        yield from self._steps(visit, visit.look(take, show, said, alt))
+
+    def ask(self, request: gr.Request, question: str, *sampling: Any) -> Iterator[Shown]:
+        visit = self.visit(request)
+        yield from self._steps(visit, visit.ask(question, _sampling(*sampling)))
+
+    def _asking(self, prompt: str) -> Callable[..., Iterator[Shown]]:
+        def ask(request: gr.Request, *sampling: Any) -> Iterator[Shown]:
+            yield from self.ask(request, prompt, *sampling)
+
+        return ask
+
+    def report(self, request: gr.Request, *sampling: Any) -> Iterator[Shown]:
+        visit = self.visit(request)
+        hand_out = partial(report_urls, self.sessions, request)
+        yield from self._steps(visit, visit.make_report(self.settings, _sampling(*sampling), hand_out))
+
+    def heatmap(self, request: gr.Request) -> Iterator[Shown]:
+        visit = self.visit(request)
+        yield from self._steps(visit, visit.look_closer(partial(heatmap_url, self.sessions, request)))
+
+    def stop(self, request: gr.Request) -> None:
+        self.visit(request).stop()
+
+    def restart(self, request: gr.Request) -> Shown:
+        """Forget the photograph and all that came of it."""
+        self.sessions.forget(request)
+        return self.shown(self.visit(request))
+
+    def close(self, request: gr.Request) -> None:
+        """The tab was closed."""
+        with suppress(SessionError):  # it may have been forgotten before
+            self.sessions.forget(request)
+
+    def _forget_values(self, request: gr.Request) -> Callable[[], None]:
+        """Gradio keeps the last value of every widget for each page it has seen, conversations included."""
+        page, key = self.page, request.session_hash or ""
+
+        def forget() -> None:
+            page.state_holder.session_data.pop(key, None)
+
+        return forget
+
+    def _steps(self, visit: Visit, steps: Iterator[None]) -> Iterator[Shown]:
+        for _ in steps:
+            if not visit.left:
+                yield self.shown(visit)
+        if not visit.left:
+            yield self.shown(visit)
+
+    def shown(self, visit: Visit) -> Shown:
+        """The whole page for a visit, every time: Gradio sends the differences of one step to the next, and its script
+        applies them to steps that it has not shown yet. What a later step left out would be missing in an earlier one.
+        """
+        w = self.widgets
+        has_picture, asked = visit.conversation is not None, bool(visit.messages)
+        free = has_picture and not visit.busy
+        return {
+            w.flags: gr.update(value=panels.flags(visit.flags), visible=bool(visit.flags)),
+            w.before: gr.update(visible=not has_picture),
+            w.upload: None,
+            w.photograph: gr.update(value=panels.photograph(visit.photograph), visible=has_picture),
+            w.photo_status: panels.line(visit.photo_status),
+            w.start: gr.update(visible=has_picture and not asked, interactive=free),
+            w.steps: gr.update(visible=not asked),
+            w.chat: gr.update(value=visit.conversation_shown, visible=asked),
+            w.status: panels.line(visit.status),
+            w.asking: gr.update(visible=has_picture),
+            w.question: gr.update(value=visit.draft, interactive=free),
+            w.ask: gr.update(visible=not visit.busy),
+            w.stop: gr.update(visible=visit.busy),
+            w.ask_on: gr.update(visible=asked),
+            **{button: gr.update(interactive=free) for button in w.suggestions},
+            w.report: gr.update(visible=asked, interactive=free),
+            w.restart: gr.update(visible=has_picture),
+            w.downloads: gr.update(value=panels.downloads(visit.files), visible=bool(visit.files)),
+            w.speed: panels.quiet(visit.speed),
+            w.show_heatmap: gr.update(interactive=free),
+            w.heatmap: gr.update(value=panels.heatmap(visit.heatmap), visible=bool(visit.heatmap.url)),
+        }
 
 
-def _sampling(temperature: float, top_p: float, max_new_tokens: float, seed: float | None) -> Sampling:
+def _sampling(
+    temperature: float, top_p: float, longest: float, penalty: float, beams: float, seed: float | None
+) -> Sampling:
+    """Raises `gr.Error` for numbers that a client made up; the page's own widgets keep within the limits."""
     try:
-        return Sampling(int(max_new_tokens), float(temperature), float(top_p), seed=int(seed or 0))
+        return Sampling(
+            int(longest), float(temperature), float(top_p), float(penalty), int(seed or 0), num_beams=int(beams)
+        )
     except SkinGPTError as error:
-        raise gr.Error(str(error)) from error
+        raise gr.Error(str(error), print_exception=False) from error

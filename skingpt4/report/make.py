@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -75,7 +75,7 @@ def report_steps(
     sampling: Sampling | None = None,
     conversation: Conversation | None = None,
     flags: Sequence[Rule] | None = None,
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Make a report and tell after every piece of an answer how far it is; the last step brings the report.
 
     Closing the iterator stops within one token, and nothing is kept. The four prompts are asked in a conversation of

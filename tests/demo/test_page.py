@@ -1,30 +1,37 @@
-"""The page, through its real server and Gradio's own client, on loopback."""
+"""The page through its real server, over HTTP as a browser speaks it, on loopback; and the visits behind it."""
 
 from __future__ import annotations
 
+import gc
+import io
 import socket
-from collections.abc import Iterator
+import threading
+import weakref
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-from gradio import Blocks
-from gradio_client import Client, handle_file
 from PIL import Image
 from recital import ids_of, teach
+from visitors import Tab
 
 from skingpt4.chat.conversation import Chat
 from skingpt4.demo import page as demo_page
-from skingpt4.demo.visit import READY, WAITING, Visit
+from skingpt4.demo import words
+from skingpt4.demo.access import Access
+from skingpt4.demo.line import BusyError, Line
+from skingpt4.demo.page import OpenPage
+from skingpt4.demo.visit import Visit
 from skingpt4.engines.sampling import Sampling
-from skingpt4.errors import DeviceError
+from skingpt4.errors import DeviceError, ImageError
 from skingpt4.prompts import Turn
 from skingpt4.settings import Settings
 from skingpt4.vocabulary import CLINICAL_PROMPTS, NOT_A_DIAGNOSIS
 
-GREEDY = (0.0, 1.0, 12, 0)  # temperature, top-p, longest answer, seed
+GREEDY = (0.0, 1.0, 12, 1.0, 1, 0)  # temperature, top-p, longest answer, repetition penalty, beams, seed
+SHORT = Sampling(max_new_tokens=12)
 
 
 @pytest.fixture(scope="module")
@@ -42,203 +49,224 @@ def chat(settings: Settings) -> Chat:
 
 
 @pytest.fixture(scope="module")
-def uploads(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("uploads")
-
-
-@pytest.fixture(scope="module")
-def page(chat: Chat, settings: Settings, uploads: Path) -> Iterator[Blocks]:
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in {"GRADIO_SHARE": "True", "GRADIO_SERVER_NAME": "0.0.0.0"}.items():
-            environment.setenv(name, value)  # what stands in a user's environment must not open the page to others
-        for name in ("GRADIO_ANALYTICS_ENABLED", "HF_HUB_OFFLINE", "GRADIO_TEMP_DIR", "NO_PROXY", "no_proxy"):
-            environment.setenv(name, "")  # put back afterwards
-        opened = demo_page.open_page(chat, settings, None, str(uploads))
+def page(chat: Chat, settings: Settings) -> Iterator[OpenPage]:
+    with demo_page.open_page(chat, settings) as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture
-def visitor(page: Blocks) -> Client:
-    return Client(page.local_url, verbose=False)
+def tab(page: OpenPage) -> Tab:
+    return Tab(page.local_url)
 
 
-def picture(path: Path, shade: int, orientation: int = 1) -> str:
-    image = Image.linear_gradient("L").resize((64, 48)).point(lambda value: (value + shade) % 256).convert("RGB")
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    image.save(path, exif=exif, quality=95)
-    return str(path)
+def photograph(shade: int) -> Image.Image:
+    return Image.linear_gradient("L").resize((64, 48)).point(lambda value: (value + shade) % 256).convert("RGB")
 
 
-def look(visitor: Client, path: str) -> str:
-    """Add a picture; returns the status line."""
-    return visitor.predict(handle_file(path), api_name="/look")[1]
+def show(tab: Tab, shade: int = 0) -> None:
+    with io.BytesIO() as file:
+        photograph(shade).save(file, "PNG")
+        assert tab.told("look", tab.upload(file.getvalue())) == words.READY
 
 
-def ask(visitor: Client, question: str, sampling: tuple[float, ...] = GREEDY) -> list[tuple[str, str]]:
-    """Ask and wait; returns the messages shown, (role, text)."""
-    visitor.predict(question, api_name="/ask")
-    return texts(visitor.predict(*sampling, api_name="/answer")[0])
-
-
-def texts(messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
+def said(shown: list[Any]) -> list[tuple[str, str]]:
+    """The messages in what a handler returned, (role, text as the browser gets it)."""
+    lists = [each.get("value") for each in shown if isinstance(each, dict)]
+    messages = next(each for each in lists if isinstance(each, list))
     return [(message["role"], message["content"][0]["text"]) for message in messages]
-
-
-def test_it_listens_on_this_computer_only_and_is_never_shared(page: Blocks) -> None:
-    assert page.local_url.startswith("http://127.0.0.1:")
-    assert page.server.config.host == "127.0.0.1"
-    assert page.share is False and page.share_url is None
-    assert page.analytics_enabled is False
-    assert demo_page.launch_settings(None)["share"] is False
-
-
-def test_a_question_in_two_turns_gets_the_models_answers(visitor: Client, chat: Chat, tmp_path: Path) -> None:
-    path = picture(tmp_path / "a.jpg", 0)
-    assert look(visitor, path) == READY
-    conversation = chat.start(path)
-    first, second = (conversation.ask(question, Sampling(max_new_tokens=12)) for question in CLINICAL_PROMPTS[:2])
-    assert ask(visitor, CLINICAL_PROMPTS[0]) == [("user", CLINICAL_PROMPTS[0]), ("assistant", escaped(first))]
-    assert ask(visitor, CLINICAL_PROMPTS[1])[2:] == [("user", CLINICAL_PROMPTS[1]), ("assistant", escaped(second))]
 
 
 def escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def test_the_answer_streams(visitor: Client, tmp_path: Path) -> None:
-    look(visitor, picture(tmp_path / "a.jpg", 0))
-    visitor.predict("What?", api_name="/ask")
-    job = visitor.submit(*GREEDY, api_name="/answer")
-    job.result()
-    growing = [texts(output[0])[-1][1] for output in job.outputs()]
-    assert len(growing) > 5
-    assert all(later.startswith(earlier) for earlier, later in pairwise(growing))
-    assert len(growing[0]) < len(growing[-1])
+def test_a_question_in_two_turns_gets_the_models_answers(tab: Tab, chat: Chat) -> None:
+    show(tab)
+    conversation = chat.start(photograph(0))
+    expected = []
+    for question in CLINICAL_PROMPTS[:2]:
+        answer = conversation.ask(question, SHORT)
+        expected += [("user", question), ("assistant", escaped(answer))]
+        assert said(tab.call("ask", question, *GREEDY)) == expected
 
 
-def test_two_visitors_do_not_hear_each_other(page: Blocks, chat: Chat, tmp_path: Path) -> None:
-    visitors = [Client(page.local_url, verbose=False) for _ in range(2)]
-    paths = [picture(tmp_path / f"{number}.jpg", 120 * number) for number in range(2)]
-    for visitor, path in zip(visitors, paths, strict=True):
-        look(visitor, path)
-    for number, visitor in enumerate(visitors):
-        visitor.predict(f"Question of {number}?", api_name="/ask")
-    jobs = [visitor.submit(*GREEDY, api_name="/answer") for visitor in visitors]
-    answers = [texts(job.result()[0]) for job in jobs]
-    for number, path in enumerate(paths):
-        expected = chat.start(path).ask(f"Question of {number}?", Sampling(max_new_tokens=12))
+def test_two_visitors_do_not_hear_each_other(page: OpenPage, chat: Chat) -> None:
+    answers: dict[int, list[tuple[str, str]]] = {}
+
+    def visit(number: int) -> None:
+        tab = Tab(page.local_url)
+        show(tab, 90 * number)
+        answers[number] = said(tab.call("ask", f"Question of {number}?", *GREEDY))
+
+    threads = [threading.Thread(target=visit, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(2):
+        expected = chat.start(photograph(90 * number)).ask(f"Question of {number}?", SHORT)
         assert answers[number] == [("user", f"Question of {number}?"), ("assistant", escaped(expected))]
     assert answers[0][1] != answers[1][1]
 
 
-def test_starting_again_forgets_picture_and_talk(visitor: Client, tmp_path: Path) -> None:
-    look(visitor, picture(tmp_path / "a.jpg", 0))
-    assert len(ask(visitor, "What?")) == 2
-    messages, status, *_ = visitor.predict(api_name="/restart")
-    assert messages == [] and status == WAITING
-    assert ask(visitor, "And now?") == []
+def test_starting_again_forgets_picture_and_talk(tab: Tab) -> None:
+    show(tab)
+    assert len(said(tab.call("ask", "What?", *GREEDY))) == 2
+    body = {"data": [], "fn_index": tab.functions["restart"], "session_hash": tab.page}
+    answer = tab.browser.post("/gradio_api/run/predict", json=body).raise_for_status().json()["data"]
+    assert said(answer) == [] and words.WAITING_FOR_PHOTOGRAPH in str(answer)
+    assert tab.told("ask", "And now?", *GREEDY) == words.GONE
 
 
-@pytest.mark.parametrize("content", [b"<html>no picture</html>", b"", b"\x89PNG\r\n\x1a\n torn"])
-def test_a_file_that_is_no_picture_is_told_and_the_next_one_works(
-    visitor: Client, tmp_path: Path, content: bytes
-) -> None:
-    bad = tmp_path / "bad.png"
-    bad.write_bytes(content)
-    status = look(visitor, str(bad))
-    assert status.startswith("⚠ The picture is ") and str(tmp_path) not in status and "/" not in status
-    assert ask(visitor, "What?") == []
-    assert look(visitor, picture(tmp_path / "good.jpg", 0)) == READY
-
-
-def test_a_phones_orientation_is_honoured(visitor: Client, tmp_path: Path) -> None:
-    lying, upright = picture(tmp_path / "lying.jpg", 0, orientation=6), tmp_path / "upright.png"
-    with Image.open(lying) as image:
-        image.transpose(Image.Transpose.ROTATE_270).save(upright)
+def test_sampling_reaches_the_model(tab: Tab) -> None:
     answers = []
-    for path in (lying, str(upright), picture(tmp_path / "unmarked.jpg", 0)):
-        look(visitor, path)
-        answers.append(ask(visitor, "What?"))
-    assert answers[0] == answers[1] != answers[2]
+    for sampling in (GREEDY, (1.0, 1.0, 12, 1.0, 1, 3), (1.0, 1.0, 12, 1.0, 1, 3), (1.0, 1.0, 12, 1.0, 1, 4)):
+        show(tab)
+        answers.append(said(tab.call("ask", "What?", *sampling)))
+    assert answers[1][-2:] == answers[2][-2:]
+    assert len({str(answer[-1]) for answer in answers}) == 3
 
 
-def test_temperature_and_seed_reach_the_model(visitor: Client, tmp_path: Path) -> None:
-    path = picture(tmp_path / "a.jpg", 0)
-    answers = []
-    for sampling in (GREEDY, (1.0, 1.0, 12, 3), (1.0, 1.0, 12, 3), (1.0, 1.0, 12, 4)):
-        look(visitor, path)
-        answers.append(ask(visitor, "What?", sampling))
-    assert answers[1] == answers[2]
-    assert len({str(answer) for answer in answers}) == 3
+def test_html_in_a_question_is_shown_not_obeyed(tab: Tab) -> None:
+    show(tab)
+    assert said(tab.call("ask", "<img src=x>?", *GREEDY))[0] == ("user", "&lt;img src=x&gt;?")
+    flagged = str(tab.call("ask", "My mole <b>bleeds</b>", *GREEDY))
+    assert words.FLAGS_TITLE in flagged and "<b>bleeds" not in flagged
 
 
-def test_html_in_a_question_is_shown_not_obeyed(visitor: Client, tmp_path: Path) -> None:
-    look(visitor, picture(tmp_path / "a.jpg", 0))
-    assert ask(visitor, "<img src=x>?")[0] == ("user", "&lt;img src=x&gt;?")
+def test_another_browser_gets_nothing_of_a_page(page: OpenPage, tab: Tab) -> None:
+    show(tab)
+    tab.call("ask", "What?", *GREEDY)
+    stranger = Tab(page.local_url)
+    stranger.page = tab.page
+    with pytest.raises(RuntimeError, match="the line broke"):
+        stranger.call("ask", "And?", *GREEDY)
+    body = {"data": [], "fn_index": tab.functions["restart"], "session_hash": tab.page}
+    assert stranger.browser.post("/gradio_api/run/predict", json=body).status_code >= 400
+    assert len(said(tab.call("ask", "Still here?", *GREEDY))) == 4
 
 
-def test_the_browser_is_told_to_load_nothing_from_elsewhere(page: Blocks) -> None:
-    answer = httpx.get(page.local_url, trust_env=False)
-    assert "default-src 'self'" in answer.headers["content-security-policy"]
-    assert "fonts.googleapis.com" not in answer.text
-    assert "fonts.googleapis.com" not in httpx.get(f"{page.local_url}theme.css", trust_env=False).text
+def test_conversations_leave_memory_when_they_are_over(page: OpenPage, tab: Tab) -> None:
+    show(tab)
+    tab.call("ask", "What is this word: zyzzogeton?", *GREEDY)
+    held = weakref.ref(page.sessions._held[tab.page].conversation)
+    assert tab.page in page.blocks.state_holder.session_data
+    page.sessions.forget_visitor(page.sessions._owners[tab.page])
+    gc.collect()
+    assert held() is None
+    assert tab.page not in page.blocks.state_holder.session_data
 
 
-def test_disclaimer_and_the_four_prompts_are_on_the_page(page: Blocks) -> None:
-    components = [component["props"] for component in page.config["components"]]
-    assert any(NOT_A_DIAGNOSIS in str(props.get("value")) for props in components)
-    assert [props["value"] for props in components if props.get("value") in CLINICAL_PROMPTS] == list(CLINICAL_PROMPTS)
+def test_disclaimer_model_and_suggestions_are_on_the_page(page: OpenPage) -> None:
+    values = [str(component["props"].get("value")) for component in page.blocks.config["components"]]
+    assert sum(NOT_A_DIAGNOSIS in value for value in values) == 2  # before the start, and beside the answers
+    assert any("SkinGPT-4" in value and "banner" in value for value in values)
+    assert [value for value in values if value in words.SUGGESTIONS] == list(words.SUGGESTIONS)
+    assert [words.START_PROMPT, *words.SUGGESTIONS.values()] == list(CLINICAL_PROMPTS)
 
 
-def test_pictures_go_to_the_given_folder(visitor: Client, uploads: Path, tmp_path: Path) -> None:
-    look(visitor, picture(tmp_path / "a_name_to_find.jpg", 0))
-    assert [path.name for path in uploads.rglob("a_name_to_find.jpg")] == ["a_name_to_find.jpg"]
-
-
-def test_a_taken_port_is_told(chat: Chat, settings: Settings, page: Blocks, tmp_path: Path) -> None:
+def test_a_taken_port_is_told(chat: Chat, settings: Settings) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(DeviceError, match=rf"Port {port} of 127.0.0.1 is taken; choose another with --port"):
-            demo_page.open_page(chat, settings, port, str(tmp_path))
+            demo_page.open_page(chat, settings, Access(port=port))
 
 
-def test_a_stopped_answer_ends_and_the_talk_goes_on(tiny_model: Any, tmp_path: Path) -> None:
+def visit_of(chat: Chat, line: Line | None = None, take: Callable[[], Image.Image] = lambda: photograph(0)) -> Visit:
+    visit = Visit(chat, line or Line(4, words.BUSY))
+    list(visit.look(take, lambda _: "/kept/x", words.READY, "alt"))
+    return visit
+
+
+def test_the_answer_grows_and_a_stopped_one_ends_and_the_talk_goes_on(
+    tiny_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skingpt4.demo.visit.SHOW_SECONDS", 0)
     model, processor = tiny_model
     teach(model, processor, ids_of(processor, "▁a", "▁the", "▁a"))  # would go on for ever
-    visit = Visit.of(Chat(model, processor), picture(tmp_path / "a.jpg", 0))
-    assert visit.question("What?") and not visit.question("Too early?")
-    for step, _ in enumerate(visit.answer(Sampling(max_new_tokens=1000))):
-        if step == 3:
-            visit.leave()
-    assert visit.messages[1]["content"] == "a the a the"
-    assert visit.status.endswith("(stopped)") and not visit.busy
-    assert visit.conversation is not None and visit.conversation.turns[0].reply == "a the a the"
-    assert visit.question("And?")
+    visit = visit_of(Chat(model, processor))
+    growing = []
+    for _ in visit.ask("What?", Sampling(max_new_tokens=1000)):
+        growing.append(visit.conversation_shown[-1]["content"])
+        if growing[-1] == "a the a the":
+            visit.stop()
+    assert growing[0] == words.THINKING
+    assert all(later.startswith(earlier) for earlier, later in pairwise(growing[1:]))
+    assert len(growing[-1].split()) <= 5  # within one token
+    assert visit.status == words.STOPPED and not visit.busy
+    assert visit.conversation is not None and visit.conversation.turns[0].reply == growing[-1]
+    list(visit.ask("And?", Sampling(max_new_tokens=2)))
+    assert visit.messages[-1]["content"] == "a the"
 
 
-def test_a_question_that_cannot_be_asked_is_taken_back(tiny_model: Any, tmp_path: Path) -> None:
-    visit = Visit.of(Chat(*tiny_model), picture(tmp_path / "a.jpg", 0))
-    assert visit.question("why " * 3000)
-    assert list(visit.answer(Sampling())) == []
+def test_a_question_that_cannot_be_answered_is_taken_back_to_where_it_was_typed(tiny_model: Any) -> None:
+    visit = visit_of(Chat(*tiny_model))
+    question = "why " * 3000
+    list(visit.ask(question, Sampling()))
     assert visit.messages == [] and not visit.busy
-    assert visit.status.startswith("⚠ The question is too long")
+    assert visit.draft == question.strip() and visit.status.startswith("⚠ The question is too long")
 
 
-def test_no_answer_and_forgotten_turns_are_told(tiny_model: Any, tmp_path: Path) -> None:
+def test_no_answer_and_forgotten_turns_are_told(tiny_model: Any) -> None:
     model, processor = tiny_model
     teach(model, processor, ids_of(processor, "###"))
-    visit = Visit.of(Chat(model, processor), picture(tmp_path / "a.jpg", 0))
+    visit = visit_of(Chat(model, processor))
     assert visit.conversation is not None
     alone = sum(map(len, visit.conversation.segments([Turn("What?", images=1)])))
     model.decoder.config.max_position_embeddings = alone + 8  # room for one turn
     told = []
     for _ in range(2):
-        assert visit.question("What?")
-        list(visit.answer(Sampling(max_new_tokens=8)))
+        list(visit.ask("What?", Sampling(max_new_tokens=8)))
         told.append(visit.status)
     assert visit.messages[1] == {"role": "assistant", "content": "(no answer)"}
-    assert told == [READY, "(The conversation grew long: the oldest question was forgotten. The picture stays.)"]
+    assert told == [
+        words.ANSWERED,
+        "(The conversation grew long: the oldest question was forgotten. The picture stays.)",
+    ]
+
+
+def test_a_refused_picture_is_told_and_faults_are_told_in_plain_words(
+    tiny_model: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse() -> Image.Image:
+        raise ImageError("the picture is damaged.")
+
+    def fail() -> Image.Image:
+        raise ValueError("secret of a patient")
+
+    visit = visit_of(Chat(*tiny_model), take=refuse)
+    assert visit.photo_status == "⚠ The picture is damaged." and visit.conversation is None
+    visit = visit_of(Chat(*tiny_model), take=fail)
+    assert visit.photo_status == f"⚠ {words.FAULT}" and not visit.busy
+    assert "ValueError" in caplog.text and "secret" not in caplog.text
+
+
+def test_the_line_lets_one_after_the_other_and_tells_when_it_is_full(tiny_model: Any) -> None:
+    line = Line(1, words.BUSY)
+    visits = [visit_of(Chat(*tiny_model), line) for _ in range(2)]
+    with line.place() as working:
+        assert working.ahead() == 0
+        waits = visits[0].ask("What?", SHORT)
+        told = [visits[0].status for _, _ in zip(range(2), waits, strict=False)]
+        assert told == [words.THINKING, words.waiting(1)]
+        list(visits[1].ask("And I?", SHORT))  # one works, one waits: no room for a third
+        assert visits[1].status == f"⚠ {words.BUSY}"
+        assert visits[1].messages == [] and visits[1].draft == "And I?"
+    list(waits)
+    assert visits[0].status == words.ANSWERED
+    with line.place() as free, pytest.raises(BusyError), line.place(), line.place():
+        assert free.ahead() == 0
+
+
+def test_who_leaves_the_line_makes_room(tiny_model: Any) -> None:
+    line = Line(1, words.BUSY)
+    visit = visit_of(Chat(*tiny_model), line)
+    with line.place():
+        waits = visit.ask("What?", SHORT)
+        next(waits), next(waits)
+        waits.close()  # the tab was closed
+        assert visit.messages == [] and not visit.busy
+        with line.place() as next_one:
+            assert next_one.ahead() == 1

@@ -1,0 +1,146 @@
+"""What stands where on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from skingpt4.demo import panels, words
+from skingpt4.demo.examples import examples
+from skingpt4.engines.sampling import Sampling
+from skingpt4.report.content import Identity
+
+# What a phone's or a computer's file chooser offers; anything else is told by the server in plain words.
+FILE_TYPES = ["image", ".heic", ".heif", ".dcm", ".dicom"]
+
+
+@dataclass(frozen=True)
+class Widgets:
+    """What the handlers touch. before: shown until there is a photograph; ask_on: the suggestions with their title."""
+
+    welcome: gr.Column
+    accept: gr.Button
+    main: gr.Column
+    flags: gr.Markdown
+    before: gr.Column
+    upload: gr.File
+    examples: list[gr.Button]
+    photograph: gr.Markdown
+    photo_status: gr.Markdown
+    start: gr.Button
+    steps: gr.Markdown
+    chat: gr.Chatbot
+    ask_on: gr.Column
+    suggestions: list[gr.Button]
+    status: gr.Markdown
+    asking: gr.Row
+    question: gr.Textbox
+    ask: gr.Button
+    stop: gr.Button
+    report: gr.Button
+    restart: gr.Button
+    downloads: gr.Markdown
+    sampling: list[Any]  # in the order of `view._sampling`
+    show_heatmap: gr.Button
+    heatmap: gr.Markdown
+    speed: gr.Markdown
+
+    @property
+    def everything(self) -> list[Any]:
+        """Every widget that a visit changes."""
+        return [
+            self.flags, self.before, self.upload, self.photograph, self.photo_status, self.start, self.steps, self.chat,
+            self.ask_on, *self.suggestions, self.status, self.asking, self.question, self.ask, self.stop, self.report,
+            self.restart, self.downloads, self.show_heatmap, self.heatmap, self.speed,
+        ]  # fmt: skip
+
+
+def lay_out(identity: Identity, said_first: Sequence[str]) -> Widgets:
+    """The page: a notice to accept, then photograph and conversation side by side (one above the other on a phone)."""
+    made: dict[str, Any] = {}
+    _text(panels.head(), elem_id="head")
+    with gr.Column(elem_id="welcome") as made["welcome"]:
+        _text(panels.welcome(said_first))
+        made["accept"] = gr.Button(words.ACCEPT, variant="primary", elem_id="accept")
+    with gr.Column(visible=False, elem_id="main") as made["main"]:
+        _text(panels.banner(identity, said_first), elem_id="banner")
+        made["flags"] = _text("", elem_id="flags", visible=False)
+        with gr.Row():
+            with gr.Column(scale=4, min_width=300):
+                made |= _photograph_side()
+            with gr.Column(scale=7, min_width=300):
+                made |= _conversation_side()
+        with gr.Accordion(words.EXPERTS, open=False, elem_id="experts"):
+            made |= _expert_drawer(identity)
+    return Widgets(**made)
+
+
+def _photograph_side() -> dict[str, Any]:
+    with gr.Column(elem_id="before") as before:
+        upload = gr.File(label=words.PHOTOGRAPH, file_types=FILE_TYPES, height=220, elem_id="upload")
+        _text(panels.quiet(words.EXAMPLES))
+        with gr.Row(elem_id="examples"):
+            drawn = []
+            for example in examples():
+                with gr.Column(min_width=80):
+                    _text(panels.example(example.uri, example.name))
+                    drawn.append(gr.Button(words.use_drawing(example.name), size="sm"))
+    photograph = _text("", elem_id="photograph", visible=False)
+    photo_status = _text(panels.line(words.WAITING_FOR_PHOTOGRAPH), elem_id="photo_status")
+    return {
+        "before": before, "upload": upload, "examples": drawn, "photograph": photograph, "photo_status": photo_status,
+        "start": gr.Button(words.START, variant="primary", visible=False, elem_id="start"),
+    }  # fmt: skip
+
+
+def _conversation_side() -> dict[str, Any]:
+    steps = _text(panels.steps(), elem_id="steps")
+    chat = gr.Chatbot(
+        label=words.CONVERSATION, show_label=False, elem_id="chat", height="min(480px, 60vh)", visible=False,
+        render_markdown=False, latex_delimiters=[], buttons=[], feedback_options=None,
+    )  # fmt: skip
+    status = _text("", elem_id="status")
+    with gr.Row(equal_height=True, visible=False, elem_id="asking") as asking:
+        question = gr.Textbox(
+            container=False, label=words.QUESTION, placeholder=words.QUESTION, max_lines=4, scale=6, elem_id="question"
+        )
+        ask = gr.Button(words.ASK, variant="primary", scale=1, min_width=90, elem_id="ask")
+        stop = gr.Button(words.STOP, variant="stop", scale=1, min_width=90, visible=False, elem_id="stop")
+    with gr.Column(visible=False, elem_id="suggestions") as ask_on:
+        suggestions = [gr.Button(label, size="sm") for label in words.SUGGESTIONS]
+    with gr.Row(elem_id="ending"):
+        report = gr.Button(words.REPORT, variant="primary", visible=False, elem_id="report")
+        restart = gr.Button(words.RESTART, variant="secondary", visible=False, elem_id="restart")
+    return {
+        "steps": steps, "chat": chat, "status": status, "asking": asking, "question": question, "ask": ask,
+        "stop": stop, "ask_on": ask_on, "suggestions": suggestions, "report": report, "restart": restart,
+        "downloads": _text("", elem_id="downloads", visible=False),
+    }  # fmt: skip
+
+
+def _expert_drawer(identity: Identity) -> dict[str, Any]:
+    default = Sampling()
+    with gr.Row():
+        sampling: list[Any] = [
+            gr.Slider(0, 2, default.temperature, step=0.05, label="Temperature", info="0: always the likeliest word."),
+            gr.Slider(0.05, 1, default.top_p, step=0.05, label="Top-p", info="Below 1: only the likeliest words."),
+            gr.Slider(1, 1000, default.max_new_tokens, step=1, label="Longest answer", info="In pieces of words."),
+        ]
+    with gr.Row():
+        sampling += [
+            gr.Slider(1, 2, default.repetition_penalty, step=0.05, label="Repetition penalty", info="1: none."),
+            gr.Slider(1, 8, default.num_beams, step=1, label="Beams", info="Above 1: better, slower, not streamed."),
+            gr.Number(default.seed, label="Seed", precision=0, minimum=0, info="The same seed, the same answer."),
+        ]
+    speed = _text("", elem_id="speed")
+    show = gr.Button(words.SHOW_HEATMAP, size="sm", interactive=False, elem_id="show_heatmap")
+    heatmap = _text("", elem_id="heatmap", visible=False)
+    _text(panels.checkpoint(identity), elem_id="checkpoint")
+    return {"sampling": sampling, "speed": speed, "show_heatmap": show, "heatmap": heatmap}
+
+
+def _text(html: str, **more: Any) -> gr.Markdown:
+    return gr.Markdown(html, latex_delimiters=[], **more)

@@ -1,0 +1,105 @@
+"""The real `demo.py` on the embedded default, and the system's Chromium in front of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+if TYPE_CHECKING:
+    from patient import Patient
+    from playwright.sync_api import Browser
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+# Nothing of the browser's own goes to the network.
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="session")
+def demo_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the server prints."""
+    return tmp_path_factory.mktemp("demo") / "log"
+
+
+@pytest.fixture(scope="session")
+def demo_url(demo_log: Path) -> Iterator[str]:
+    """Where the page is."""
+    command = [sys.executable, str(ROOT / "demo.py"), "--device", "cpu"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with (
+        demo_log.open("w") as log,
+        subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT) as program,
+    ):
+        try:
+            yield _address(program, demo_log)
+        finally:
+            program.terminate()
+
+
+def _address(program: subprocess.Popen[bytes], log: Path) -> str:
+    end = time.monotonic() + 90
+    while time.monotonic() < end and program.poll() is None:
+        found = [word for word in log.read_text().split() if word.startswith("http://127.0.0.1:")]
+        if found:
+            return found[0]
+        time.sleep(0.1)
+    raise AssertionError(f"the page did not start: {log.read_text()}")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """One per module: while it runs, the thread has an event loop, which other tests would stumble over."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine (Debian: `apt-get install chromium`)")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def patients(chromium: Browser, demo_url: str) -> Iterator[Callable[..., Patient]]:
+    """Makes visitors of `demo_url` (or another), each with a browser profile of their own; options: of Playwright's
+    `new_context`.
+
+    Whatever a test does: its tabs turn to this computer only, their scripts do not fail, and they leave nothing behind.
+    """
+    from patient import Patient
+
+    made: list[Patient] = []
+
+    def make(url: str = demo_url, **options: Any) -> Patient:
+        made.append(Patient(chromium.new_context(**options).new_page(), url))
+        return made[-1]
+
+    yield make
+    left = [patient.stored() for patient in made]
+    hosts = {urlsplit(address).hostname for patient in made for address in patient.requests if "://" in address}
+    faults = [fault for patient in made for fault in patient.faults]
+    for patient in made:
+        patient.page.context.close()
+    assert hosts == {"127.0.0.1"}
+    assert left == [[]] * len(made)
+    assert faults == []
+
+
+@pytest.fixture
+def patient(patients: Callable[..., Patient]) -> Patient:
+    """One visitor at a desk."""
+    return patients()

@@ -1,0 +1,228 @@
+"""What visitors send, to the real program on the embedded default: taken, refused, never written, forgotten."""
+
+from __future__ import annotations
+
+import io
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+from program import Program, running
+from test_images_dicom import COLOURS, dicom, stored
+from upload_files import BAD, BOMB, encoded, grainy
+from visitors import Tab, file_value, jpeg
+
+from skingpt4.demo.private_folder import PrivateFolder
+from skingpt4.demo.uploads import DRAINED_BYTES, LONGEST_SIDE_PX, TOO_BIG, UPLOAD_LIMIT, as_png
+from skingpt4.demo.words import READY
+from skingpt4.images import open_image
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+SECRETS = (b"47.3769N 8.5417E", b"Jane_Doe_1970-01-01", b"Doe^Jane")
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    with running(tmp_path_factory.mktemp("home")) as started:
+        tab = Tab(started.url)
+        assert tab.told("look", tab.upload(jpeg())) == READY  # what is loaded at the first use is there
+        yield started
+
+
+@pytest.fixture
+def tab(program: Program) -> Tab:
+    return Tab(program.url)
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_file_is_told_kindly_and_the_next_visitor_is_unharmed(kind: str, program: Program, tab: Tab) -> None:
+    data, message = BAD[kind]
+    program.forget_peak()
+    before, already = program.memory_bytes, len(program.written)
+    assert tab.told("look", tab.upload(data, "photo.png")).startswith(message)
+    assert program.peak_bytes - before < 100 * MIB
+    assert program.written[already:] == [] and list(program.folder.iterdir()) == []
+    other = Tab(program.url)
+    assert other.told("look", other.upload(jpeg())) == READY
+
+
+def test_the_bomb_is_the_one_that_was_meant() -> None:
+    assert 20_000 < len(BOMB) < 22_000
+
+
+def test_too_many_bytes_without_a_length_are_refused_too(program: Program, tab: Tab) -> None:
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n' + jpeg()
+    program.forget_peak()
+    before = program.memory_bytes
+
+    def body(pieces: int) -> Iterator[bytes]:
+        yield head
+        for _ in range(pieces):
+            yield bytes(MIB)
+        yield b"\r\n--x--\r\n"
+
+    form = {"content-type": "multipart/form-data; boundary=x"}
+    answer = tab.browser.post("/gradio_api/upload", content=body(60), headers=form)
+    assert tab.told("look", file_value(answer.json()[0])) == f"⚠ {TOO_BIG}"
+    endless = tab.browser.post("/gradio_api/upload", content=body(DRAINED_BYTES // MIB + 30), headers=form)
+    assert (endless.status_code, endless.text) == (413, TOO_BIG)
+    assert program.peak_bytes - before < 100 * MIB
+    assert tab.told("look", tab.upload(jpeg())) == READY
+
+
+@pytest.mark.parametrize("body", [b"", b"x", b"--x\r\n", b"--x\r\nContent-Disposition: form-data\r\n\r\nx\r\n--x--"])
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "multipart/form-data", "image/jpeg", ""])
+def test_what_is_no_form_is_refused(body: bytes, kind: str, tab: Tab) -> None:
+    answer = tab.browser.post("/gradio_api/upload", content=body, headers={"content-type": kind})
+    assert (answer.status_code, answer.text) == (400, "One file in a form was expected.")
+
+
+def test_one_file_at_a_time(tab: Tab) -> None:
+    answer = tab.browser.post("/gradio_api/upload", files=[("files", ("a", jpeg())), ("files", ("b", jpeg()))])
+    assert answer.status_code == 400
+
+
+def test_heic_dicom_and_turned_photographs_are_read(tab: Tab) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    files = {
+        "IMG_1.HEIC": encoded(grainy((320, 240)), "HEIF"),
+        "1.2.3.dcm": stored(dicom(COLOURS, "RGB")),
+        "IMG_2.JPG": jpeg(exif=exif),
+    }
+    for name, data in files.items():
+        assert tab.told("look", tab.upload(data, name)) == READY
+
+
+def test_gps_names_and_patients_are_nowhere_afterwards(program: Program, tab: Tab) -> None:
+    """Neither in a file, nor in the log, nor in what comes back: picture, heat-map and reports."""
+    exif = Image.Exif()
+    exif[0x010E] = SECRETS[0].decode()
+    exif.get_ifd(0x8825).update({1: "N", 2: (47.0, 22.0, 36.84), 29: SECRETS[0].decode()})
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>" + SECRETS[0] + b"</x:xmpmeta>"
+    photograph = jpeg((400, 300), exif=exif, xmp=xmp, comment=SECRETS[0])
+    assert photograph.count(SECRETS[0]) == 4
+    already = len(program.written)
+    shown = ""
+    for name, data in (
+        ("Jane_Doe_1970-01-01.dcm", stored(dicom(COLOURS, "RGB"))),
+        ("Jane_Doe_1970-01-01.jpg", photograph),
+    ):
+        shown += str(tab.steps("look", tab.upload(data, name)))
+        assert tab.told("look", tab.upload(data[:200], name)).startswith("⚠")
+    sampling = (0, 1, 12, 1, 1, 0)
+    shown += str(tab.steps("ask", "What is it?", *sampling)) + str(tab.steps("heatmap"))
+    shown += str(tab.steps("report", *sampling))
+    urls = set(re.findall(r"/kept/[\w-]{43}/[\w.-]+", shown))
+    assert {url.rpartition("/")[2].partition(".")[2] for url in urls} >= {"jpg", "html", "pdf", "json"}
+    files = [tab.browser.get(url).raise_for_status().content for url in urls]
+    files += [path.read_bytes() for path in program.home.rglob("*") if path.is_file() and path.name != "written"]
+    told = shown + program.logged + "\n".join(program.written[already:])
+    for secret in SECRETS:
+        assert secret.decode() not in told
+        assert [data[:20] for data in files if secret in data] == []
+    for data in (data for data in files if data.startswith(b"\xff\xd8")):
+        with Image.open(io.BytesIO(data)) as image:
+            assert not image.getexif() and not image.info.keys() & {"exif", "xmp", "comment", "icc_profile"}
+    assert list(program.folder.iterdir()) == []
+
+
+def test_nothing_is_written_for_a_picture(program: Program, tab: Tab) -> None:
+    already = len(program.written)
+    assert tab.told("look", tab.upload(encoded(grainy((2000, 1500)), "PNG"))) == READY
+    assert program.written[already:] == []
+    assert program.folder.stat().st_mode & 0o777 == 0o700
+    assert program.folder.parent == Path("/dev/shm") or not Path("/dev/shm").exists()
+
+
+def test_a_picture_is_handed_to_the_page_that_sent_it_and_to_nobody_else(program: Program, tab: Tab) -> None:
+    value, stranger = tab.upload(jpeg()), Tab(program.url)
+    gone = "⚠ The picture is not here any more. Add it again."
+    assert stranger.told("look", value) == gone
+    for browser in (tab.browser, stranger.browser, httpx.Client(base_url=program.url, trust_env=False)):
+        assert browser.get(value["url"]).status_code == 404
+    assert tab.told("look", value) == READY
+    assert tab.told("look", value) == gone
+
+
+def test_without_a_cookie_nothing_is_taken(program: Program) -> None:
+    answer = httpx.post(f"{program.url}gradio_api/upload", files={"files": ("a.jpg", jpeg())}, trust_env=False)
+    assert answer.status_code == 403 and "Allow cookies" in answer.text
+
+
+@pytest.mark.slow
+def test_photographs_of_48_megapixels_are_read_one_after_the_other(program: Program) -> None:
+    photograph = encoded(grainy((8064, 6048)), "JPEG", quality=85)
+    assert 5_000_000 < len(photograph) < UPLOAD_LIMIT
+    growth = []
+    for many in (1, 4):
+        tabs = [Tab(program.url) for _ in range(many)]
+        program.forget_peak()
+        before = program.memory_bytes
+        with ThreadPoolExecutor(many) as pool:
+            said = list(pool.map(lambda tab: tab.told("look", tab.upload(photograph)), tabs))
+        assert said == [READY] * many
+        growth.append((program.peak_bytes - before) / MIB)
+    print(f"48 megapixels take {growth[0]:.0f} MiB for a moment, four at once {growth[1]:.0f} MiB")
+    assert growth[0] < 450
+    assert growth[1] < growth[0] + 4 * (len(photograph) / MIB * 3 + 30)  # the files and results of all, one decoding
+
+
+def test_a_small_picture_stays_as_it_is_and_a_large_one_is_made_smaller() -> None:
+    small, large = jpeg((300, 200), colour=(201, 119, 90)), encoded(grainy((3000, 100)), "JPEG")
+    with Image.open(io.BytesIO(as_png(small))) as image:
+        assert image.info == {} and image.tobytes() == open_image(small).tobytes()
+    with Image.open(io.BytesIO(as_png(large))) as image:
+        assert image.size == (LONGEST_SIDE_PX, round(100 * LONGEST_SIDE_PX / 3000))
+
+
+MAKE_FOLDER = """
+from skingpt4.demo.private_folder import PrivateFolder
+print(PrivateFolder().path, flush=True)
+input()
+"""
+
+
+def test_the_folder_of_a_killed_server_goes_at_the_next_start_and_a_running_ones_stays() -> None:
+    started = [
+        subprocess.Popen([sys.executable, "-c", MAKE_FOLDER], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    killed, runs = (Path(process.stdout.readline().strip()) for process in started if process.stdout)
+    started[0].kill()
+    started[0].communicate()
+    assert killed.exists() and runs.exists()
+    folder = PrivateFolder()
+    assert not killed.exists() and runs.exists()
+    folder.close()
+    folder.close()
+    assert not folder.path.exists()
+    started[1].communicate("")
+    PrivateFolder().close()
+    assert not runs.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.usefixtures("ctrl_c")
+def test_no_folder_stays_however_the_program_ends(how: signal.Signals, tmp_path: Path) -> None:
+    with running(tmp_path) as program:
+        tab = Tab(program.url)
+        assert tab.told("look", tab.upload(jpeg())) == READY
+        folder = program.folder
+        assert folder.exists()
+        program.process.send_signal(how)
+        program.process.wait(30)
+    if how == signal.SIGKILL:
+        assert folder.exists() and list(folder.iterdir()) == []
+        PrivateFolder().close()  # the next start
+    assert not folder.exists()
