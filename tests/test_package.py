@@ -103,7 +103,9 @@ def test_public_names() -> None:
 
 
 def test_an_unknown_name_says_what_there_is() -> None:
-    with pytest.raises(AttributeError, match=r"no attribute 'Chatt'; its public names are Chat, Conversation, Processor"):
+    with pytest.raises(
+        AttributeError, match=r"no attribute 'Chatt'; its public names are Chat, Conversation, Processor"
+    ):
         skingpt4.Chatt  # noqa: B018
     with pytest.raises(ImportError, match="cannot import name 'SkinGPT5'"):
         from skingpt4 import SkinGPT5  # noqa: F401

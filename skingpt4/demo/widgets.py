@@ -132,7 +132,9 @@ def _expert_drawer(identity: Identity) -> dict[str, Any]:
     with gr.Row():
         sampling += [
             gr.Slider(1, 2, default.repetition_penalty, step=0.05, label="Repetition penalty", info="1: none."),
-            gr.Slider(1, 8, default.num_beams, step=1, label="Beams", info="Above 1: better, slower, not streamed."),
+            gr.Slider(
+                1, 8, default.num_beams, step=1, label="Beams", info="Above 1: a wider search, slower, not streamed."
+            ),
             gr.Number(default.seed, label="Seed", precision=0, minimum=0, info="The same seed, the same answer."),
         ]
     speed = _text("", elem_id="speed")

@@ -38,7 +38,9 @@ def test_what_a_proxy_shows_to_others_needs_a_password_too() -> None:
     with pytest.raises(SettingsError, match=r"With --root-path https://skin\.clinic\.example others can open the page"):
         access_of(root_path="https://skin.clinic.example")
     assert access_of(root_path="https://skin.clinic.example", no_auth=True).is_public
-    assert not access_of(root_path="/skin").is_public and not access_of(root_path="http://localhost:8000/skin").is_public
+    assert (
+        not access_of(root_path="/skin").is_public and not access_of(root_path="http://localhost:8000/skin").is_public
+    )
 
 
 def test_the_command_refuses_before_it_loads_anything(capsys: pytest.CaptureFixture[str]) -> None:
