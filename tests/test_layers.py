@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 PLANTED = {
     "a low room uses training": ("images.py", "from skingpt4.training import schedule"),
     "hidden in a function": ("prompts.py", "def late():\n    import skingpt4.weights.build"),
+    "the demo's visitors know the page": ("demo/visitors/sessions.py", "from skingpt4.demo.page import words"),
     "what makes the embedded default": ("data/records.py", "from skingpt4.tiny import pretrain_vision"),
 }
 
@@ -33,7 +34,7 @@ def copy_of_the_package(folder: Path) -> Path:
 def test_imports_point_down_only() -> None:
     result = lint_imports(ROOT)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "1 kept, 0 broken" in result.stdout
+    assert "2 kept, 0 broken" in result.stdout
 
 
 @pytest.mark.parametrize("name", PLANTED)

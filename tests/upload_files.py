@@ -10,7 +10,7 @@ import numpy
 import pillow_heif
 from PIL import Image
 
-from skingpt4.demo.uploads import TOO_BIG, UPLOAD_LIMIT
+from skingpt4.demo.visitors.uploads import TOO_BIG, UPLOAD_LIMIT
 
 
 def png(side: int, rows: bytes) -> bytes:

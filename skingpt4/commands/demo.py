@@ -29,8 +29,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show the page until it is ended."""
-    from skingpt4.demo.access import access_of
-    from skingpt4.demo.page import launch
+    from skingpt4.demo.server.access import access_of
+    from skingpt4.demo.server.launch import launch
 
     access = access_of(
         arguments.host, arguments.port, arguments.share, arguments.auth, arguments.no_auth, arguments.root_path

@@ -49,24 +49,22 @@ def keep_out_of_logs() -> None:
     sys.unraisablehook = lambda fault: LOGGER.error(places(fault.exc_value))
 
 
-def hide_faults(page: Blocks) -> None:
+def hide_faults(page: Blocks, told: str) -> None:
     """Gradio prints the whole message of a fault in a handler, or in a value's way to it. Here only its place is
-    logged, and the visitor reads plain words.
+    logged, and the visitor is told these plain words.
     """
     import gradio as gr
-
-    from skingpt4.demo.words import FAULT
 
     process = page.process_api
 
     async def process_api(*values: Any, **named: Any) -> Any:
         try:
             return await process(*values, **named)
-        except gr.Error as told:
-            told.print_exception = False
+        except gr.Error as meant:
+            meant.print_exception = False
             raise
         except Exception as error:
             LOGGER.error(places(error))
-            raise gr.Error(FAULT, print_exception=False) from None
+            raise gr.Error(told, print_exception=False) from None
 
     page.process_api = process_api  # type: ignore[method-assign]  # this page alone; Gradio has no hook here

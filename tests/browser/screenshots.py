@@ -11,7 +11,7 @@ from conftest import CHROMIUM, QUIET
 from patient import PHONE, Patient, drawing, saved
 from playwright.sync_api import sync_playwright
 
-from skingpt4.demo import words
+from skingpt4.demo.page import words
 
 LIGHT: dict[str, Any] = {"viewport": {"width": 1200, "height": 900}}
 DARK = {**LIGHT, "color_scheme": "dark"}

@@ -10,7 +10,7 @@ import pytest
 from patient import PHONE, Patient, drawing, saved
 from playwright.sync_api import expect
 
-from skingpt4.demo import words
+from skingpt4.demo.page import words
 
 pytestmark = pytest.mark.slow
 DESK = {"viewport": {"width": 1200, "height": 900}}

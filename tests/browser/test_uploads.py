@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from test_images_dicom import COLOURS, dicom, stored
 from upload_files import BAD, encoded, grainy
 
-from skingpt4.demo import words
+from skingpt4.demo.page import words
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from patient import Patient, drawing, photograph, saved
 from playwright.sync_api import expect
 
 from skingpt4 import Chat, Sampling, load_model
-from skingpt4.demo import words
+from skingpt4.demo.page import words
 from skingpt4.report.content import Report
 from skingpt4.vocabulary import CLINICAL_PROMPTS, EMBEDDED_NOTICE, NOT_A_DIAGNOSIS
 

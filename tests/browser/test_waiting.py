@@ -14,8 +14,8 @@ from recital import ids_of, teach
 from tiny_models import settings_for
 
 from skingpt4 import Chat
-from skingpt4.demo import words
-from skingpt4.demo.page import open_page
+from skingpt4.demo.page import words
+from skingpt4.demo.server.launch import open_page
 from skingpt4.vocabulary import CLINICAL_PROMPTS
 from skingpt4.weights.build import build_model
 

@@ -10,7 +10,7 @@ import pytest
 from visitors import Tab
 
 from skingpt4.chat.conversation import Chat
-from skingpt4.demo.page import OpenPage, open_page
+from skingpt4.demo.server.launch import OpenPage, open_page
 from skingpt4.settings import Settings
 
 # What stands in somebody's environment must not open the page to others.

@@ -12,8 +12,8 @@ import httpx
 import pytest
 from visitors import Tab, file_value, jpeg
 
-from skingpt4.demo import guard
-from skingpt4.demo.page import OpenPage
+from skingpt4.demo.server import guard
+from skingpt4.demo.server.launch import OpenPage
 
 turned_to: list[str] = []  # names and addresses that this process asked for while `noting`
 noting = False

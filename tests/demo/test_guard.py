@@ -11,9 +11,9 @@ import pytest
 from visitors import Tab, jpeg
 
 from skingpt4.chat.conversation import Chat
-from skingpt4.demo import guard
-from skingpt4.demo.access import Access
-from skingpt4.demo.page import OpenPage, open_page
+from skingpt4.demo.server import guard
+from skingpt4.demo.server.access import Access
+from skingpt4.demo.server.launch import OpenPage, open_page
 from skingpt4.settings import Settings
 
 # As the issue asks for it; more may be forbidden, nothing may be missing.

@@ -23,8 +23,8 @@ from visitors import Tab, last_told
 
 from skingpt4 import load_model
 from skingpt4.chat.conversation import Chat
-from skingpt4.demo import words
-from skingpt4.demo.view import WAITING_PLACES
+from skingpt4.demo.page import words
+from skingpt4.demo.page.view import WAITING_PLACES
 from skingpt4.engines.sampling import Sampling
 from skingpt4.tiny.renderer import disease_description, render
 

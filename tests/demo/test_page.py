@@ -18,12 +18,12 @@ from recital import ids_of, teach
 from visitors import Tab
 
 from skingpt4.chat.conversation import Chat
-from skingpt4.demo import page as demo_page
-from skingpt4.demo import words
-from skingpt4.demo.access import Access
-from skingpt4.demo.line import BusyError, Line
-from skingpt4.demo.page import OpenPage
-from skingpt4.demo.visit import Visit
+from skingpt4.demo.page import words
+from skingpt4.demo.page.line import BusyError, Line
+from skingpt4.demo.page.visit import Visit
+from skingpt4.demo.server import launch as demo_page
+from skingpt4.demo.server.access import Access
+from skingpt4.demo.server.launch import OpenPage
 from skingpt4.engines.sampling import Sampling
 from skingpt4.errors import DeviceError, ImageError
 from skingpt4.prompts import Turn
@@ -183,7 +183,7 @@ def visit_of(chat: Chat, line: Line | None = None, take: Callable[[], Image.Imag
 def test_the_answer_grows_and_a_stopped_one_ends_and_the_talk_goes_on(
     tiny_model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("skingpt4.demo.visit.SHOW_SECONDS", 0)
+    monkeypatch.setattr("skingpt4.demo.page.visit.SHOW_SECONDS", 0)
     model, processor = tiny_model
     teach(model, processor, ids_of(processor, "▁a", "▁the", "▁a"))  # would go on for ever
     visit = visit_of(Chat(model, processor))

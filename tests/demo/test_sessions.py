@@ -11,8 +11,8 @@ from program import until
 from starlette.middleware import Middleware
 from visitors import Tab, served
 
-from skingpt4.demo import sessions as sessions_module
-from skingpt4.demo.sessions import COOKIE, SessionError, SessionMiddleware, Sessions
+from skingpt4.demo.visitors import sessions as sessions_module
+from skingpt4.demo.visitors.sessions import COOKIE, SessionError, SessionMiddleware, Sessions
 
 ELSEWHERE = "This page belongs to another browser. Load it again."
 

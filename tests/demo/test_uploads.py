@@ -19,9 +19,9 @@ from test_images_dicom import COLOURS, dicom, stored
 from upload_files import BAD, BOMB, encoded, grainy
 from visitors import Tab, file_value, jpeg
 
-from skingpt4.demo.private_folder import PrivateFolder
-from skingpt4.demo.uploads import DRAINED_BYTES, LONGEST_SIDE_PX, TOO_BIG, UPLOAD_LIMIT, as_png
-from skingpt4.demo.words import READY
+from skingpt4.demo.page.words import READY
+from skingpt4.demo.visitors.private_folder import PrivateFolder
+from skingpt4.demo.visitors.uploads import DRAINED_BYTES, LONGEST_SIDE_PX, TOO_BIG, UPLOAD_LIMIT, as_png
 from skingpt4.images import open_image
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -186,7 +186,7 @@ def test_a_small_picture_stays_as_it_is_and_a_large_one_is_made_smaller() -> Non
 
 
 MAKE_FOLDER = """
-from skingpt4.demo.private_folder import PrivateFolder
+from skingpt4.demo.visitors.private_folder import PrivateFolder
 print(PrivateFolder().path, flush=True)
 input()
 """

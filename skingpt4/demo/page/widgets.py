@@ -8,8 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from skingpt4.demo import panels, words
-from skingpt4.demo.examples import examples
+from skingpt4.demo.page import panels, words
+from skingpt4.demo.page.examples import examples
 from skingpt4.engines.sampling import Sampling
 from skingpt4.report.content import Identity
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from skingpt4.demo.access import LOOPBACK, Access, listen
+from skingpt4.demo.server.access import LOOPBACK, Access, listen
 from skingpt4.errors import DeviceError, SettingsError
 from skingpt4.settings import Settings
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from gradio import Blocks
 
     from skingpt4.chat.conversation import Chat
-    from skingpt4.demo.sessions import Sessions
-    from skingpt4.demo.uploads import Uploads
+    from skingpt4.demo.visitors.sessions import Sessions
+    from skingpt4.demo.visitors.uploads import Uploads
 
 QUEUE_LIMIT = 64  # events that wait; above it Gradio answers "busy" before anything is computed
 CLOSING_SECONDS = 2  # for answers that still stream
@@ -101,9 +101,10 @@ def open_page(chat: Chat, settings: Settings, access: Access | None = None) -> O
     """
     _keep_libraries_at_home()
     from skingpt4.demo.logs import hide_faults
-    from skingpt4.demo.sessions import Sessions
-    from skingpt4.demo.uploads import Uploads
-    from skingpt4.demo.view import build_page
+    from skingpt4.demo.page.view import build_page
+    from skingpt4.demo.page.words import FAULT
+    from skingpt4.demo.visitors.sessions import Sessions
+    from skingpt4.demo.visitors.uploads import Uploads
 
     access = access or Access()
     with ExitStack() as stack:
@@ -114,7 +115,7 @@ def open_page(chat: Chat, settings: Settings, access: Access | None = None) -> O
         os.environ["GRADIO_TEMP_DIR"] = str(uploads.folder)
         page = build_page(chat, settings, sessions, uploads)
         page.queue(max_size=QUEUE_LIMIT, api_open=False)
-        hide_faults(page)
+        hide_faults(page, FAULT)
         _serve(_application(page, access, sessions, uploads), page, listening, stack)
         return OpenPage(page, access, port, sessions, uploads, stack.pop_all())
     raise AssertionError  # for type checkers: an ExitStack might swallow errors, this one does not
@@ -128,10 +129,10 @@ def _application(page: Blocks, access: Access, sessions: Sessions, uploads: Uplo
     from fastapi import FastAPI
     from starlette.middleware import Middleware
 
-    from skingpt4.demo import style
-    from skingpt4.demo.guard import middlewares
-    from skingpt4.demo.sessions import SessionMiddleware
-    from skingpt4.demo.uploads import UploadMiddleware
+    from skingpt4.demo.page import style
+    from skingpt4.demo.server.guard import middlewares
+    from skingpt4.demo.visitors.sessions import SessionMiddleware
+    from skingpt4.demo.visitors.uploads import UploadMiddleware
 
     inside = [Middleware(SessionMiddleware, sessions=sessions), Middleware(UploadMiddleware, uploads=uploads)]
     no_documents: dict[str, Any] = {"openapi_url": None, "docs_url": None, "redoc_url": None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from skingpt4.demo.sessions import Sessions
+from skingpt4.demo.visitors.sessions import Sessions
 
 if TYPE_CHECKING:
     import gradio as gr

@@ -11,13 +11,13 @@ import gradio as gr
 
 from skingpt4.chat.conversation import Chat
 from skingpt4.chat.notices import notices
-from skingpt4.demo import panels, words
-from skingpt4.demo.examples import Example, examples
-from skingpt4.demo.handing_out import heatmap_url, photograph_url, report_urls
-from skingpt4.demo.line import Line
-from skingpt4.demo.sessions import SessionError, Sessions
-from skingpt4.demo.visit import Visit
-from skingpt4.demo.widgets import Widgets, lay_out
+from skingpt4.demo.page import panels, words
+from skingpt4.demo.page.examples import Example, examples
+from skingpt4.demo.page.handing_out import heatmap_url, photograph_url, report_urls
+from skingpt4.demo.page.line import Line
+from skingpt4.demo.page.visit import Visit
+from skingpt4.demo.page.widgets import Widgets, lay_out
+from skingpt4.demo.visitors.sessions import SessionError, Sessions
 from skingpt4.engines.sampling import Sampling
 from skingpt4.errors import SkinGPTError
 from skingpt4.report.identity import identity_of
@@ -26,7 +26,7 @@ from skingpt4.settings import Settings
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from skingpt4.demo.uploads import Uploads
+    from skingpt4.demo.visitors.uploads import Uploads
 
 WAITING_PLACES = 32  # how many may wait for the model; one more is told that the page is busy
 AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden"}

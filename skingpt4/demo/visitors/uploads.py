@@ -13,8 +13,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from skingpt4.demo.private_folder import PrivateFolder
-from skingpt4.demo.sessions import VISITOR, SessionError, Sessions
+from skingpt4.demo.visitors.private_folder import PrivateFolder
+from skingpt4.demo.visitors.sessions import VISITOR, SessionError, Sessions
 from skingpt4.errors import ImageError
 from skingpt4.images import open_image
 

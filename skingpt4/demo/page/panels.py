@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from markupsafe import Markup
 
-from skingpt4.demo import words
-from skingpt4.demo.visit import Shown
+from skingpt4.demo.page import words
+from skingpt4.demo.page.visit import Shown
 from skingpt4.report.content import Identity
 from skingpt4.report.heatmap import HEATMAP_LEGEND
 from skingpt4.report.red_flags import URGENCIES, RedFlag

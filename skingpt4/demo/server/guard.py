@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from skingpt4.demo.access import Access
+from skingpt4.demo.server.access import Access
 
 if TYPE_CHECKING:
     from starlette.middleware import Middleware

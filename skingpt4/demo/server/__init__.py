@@ -1,0 +1,1 @@
+"""Serving the page: where it listens, who may use it, what it answers."""

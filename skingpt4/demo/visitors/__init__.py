@@ -1,0 +1,1 @@
+"""What visitors give: taken in memory, bound to their browser, forgotten."""
