@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -18,7 +13,6 @@ if TYPE_CHECKING:
     from patient import Patient
     from playwright.sync_api import Browser
 
-ROOT = Path(__file__).parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # Nothing of the browser's own goes to the network.
 QUIET = [
@@ -31,34 +25,12 @@ QUIET = [
 
 
 @pytest.fixture(scope="session")
-def demo_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the server prints."""
-    return tmp_path_factory.mktemp("demo") / "log"
-
-
-@pytest.fixture(scope="session")
-def demo_url(demo_log: Path) -> Iterator[str]:
+def demo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the page is."""
-    command = [sys.executable, str(ROOT / "demo.py"), "--device", "cpu"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with (
-        demo_log.open("w") as log,
-        subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT) as program,
-    ):
-        try:
-            yield _address(program, demo_log)
-        finally:
-            program.terminate()
+    from demo_process import started
 
-
-def _address(program: subprocess.Popen[bytes], log: Path) -> str:
-    end = time.monotonic() + 90
-    while time.monotonic() < end and program.poll() is None:
-        found = [word for word in log.read_text().split() if word.startswith("http://127.0.0.1:")]
-        if found:
-            return found[0]
-        time.sleep(0.1)
-    raise AssertionError(f"the page did not start: {log.read_text()}")
+    with started(tmp_path_factory.mktemp("demo"), "--device", "cpu") as server:
+        yield server.url
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from typing import Any
 import numpy
 import pytest
 import torch
+from demo_process import Server, started, until
 from PIL import Image
-from program import Program, running, until
 from visitors import Tab, last_told
 
 from skingpt4 import load_model
@@ -41,9 +41,10 @@ BACK_MIB = 40  # what the memory may stay above its level: the allocator gives p
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    with running(tmp_path_factory.mktemp("home")) as started:
-        yield started
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    one_thread = {"OMP_NUM_THREADS": "1"}
+    with started(tmp_path_factory.mktemp("home"), "--device", "cpu", environment=one_thread) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def at_once(do: Callable[[Tab, int], Any], tabs: list[Tab]) -> list[Any]:
         return list(pool.map(do, tabs, range(len(tabs))))
 
 
-def visits(program: Program, many: int, stack: ExitStack) -> list[Tab]:
+def visits(program: Server, many: int, stack: ExitStack) -> list[Tab]:
     """So many open tabs, each in a browser of its own with its own picture looked at."""
     tabs = [Tab(program.url) for _ in range(many)]
     for tab in tabs:
@@ -96,7 +97,7 @@ def visits(program: Program, many: int, stack: ExitStack) -> list[Tab]:
     return tabs
 
 
-def test_thirty_visitors_get_their_own_answers_and_the_memory_comes_back(program: Program, chat: Chat) -> None:
+def test_thirty_visitors_get_their_own_answers_and_the_memory_comes_back(program: Server, chat: Chat) -> None:
     with ExitStack() as stack:
         (tab,) = visits(program, 1, stack)
         ask(tab, 0)
@@ -119,7 +120,7 @@ def test_thirty_visitors_get_their_own_answers_and_the_memory_comes_back(program
     assert list(program.folder.iterdir()) == []
 
 
-def settled(program: Program) -> int:
+def settled(program: Server) -> int:
     """The memory once all tabs are closed and it shrinks no more."""
     taken = [program.memory_bytes]
 
@@ -131,7 +132,7 @@ def settled(program: Program) -> int:
     return taken[-1]
 
 
-def test_who_comes_beyond_the_line_is_told_and_may_come_again(program: Program) -> None:
+def test_who_comes_beyond_the_line_is_told_and_may_come_again(program: Server) -> None:
     with ExitStack() as stack:
         tabs = visits(program, AT_ONCE, stack)
         said = at_once(ask, tabs)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import gradio as gr
 import httpx
 import pytest
-from program import until
+from demo_process import until
 from starlette.middleware import Middleware
 from visitors import Tab, served
 
