@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -34,8 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code. An error that the user can mend is one message on stderr and exit code
     2; a training that a signal asked to stop ends with 75.
     """
-    parser = build_parser()
-    arguments = parser.parse_args(argv)
+    # Where torchao is installed, transformers imports it, and torch warns of its own plans.
+    logging.getLogger("torch.utils._pytree").setLevel(logging.ERROR)
+    arguments = build_parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
     except SkinGPTError as error:
@@ -128,7 +130,7 @@ def _add_chat(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--question", action="append", help="ask this and end; may be given several times")
 
     def run(arguments: argparse.Namespace) -> int:
-        from skingpt4.chat import terminal
+        from skingpt4.commands import terminal
 
         return terminal.run(
             settings_of_arguments(arguments), arguments.image, arguments.question, sampling_of_arguments(arguments)

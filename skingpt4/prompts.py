@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 
 from skingpt4.errors import SettingsError
@@ -150,9 +149,14 @@ def plain(text: str, marks: Sequence[str] = SPECIAL_MARKS) -> str:
     """Text from outside without the marks that templates use for special tokens, also where removing one makes
     another. marks: a chat takes out the stop strings as well, so that no question can play a turn of its own.
     """
-    while (rest := reduce(lambda left, mark: left.replace(mark, ""), marks, text)) != text:
-        text = rest
-    return text
+    if not any(mark in text for mark in marks):
+        return text
+    kept: list[str] = []
+    for character in text:  # in one pass: nested marks would make repeated replacing slow
+        kept.append(character)
+        ending = next((mark for mark in marks if kept[-len(mark) :] == list(mark)), "")
+        del kept[len(kept) - len(ending) :]
+    return "".join(kept)
 
 
 @dataclass(frozen=True)

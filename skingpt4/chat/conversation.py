@@ -13,16 +13,15 @@ import torch
 from torch import Tensor
 
 from skingpt4.chat.batch import BATCH, answer_conversations
+from skingpt4.chat.questions import QuestionError, clean_question
 from skingpt4.chat.saved import from_saved, saved
 from skingpt4.chat.timing import Timing
 from skingpt4.engines.sampling import Sampling
 from skingpt4.engines.seam import Engine, Finished, Segment
 from skingpt4.engines.transformers_engine import TransformersEngine
-from skingpt4.errors import SkinGPTError
 from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.processor import Processor
 from skingpt4.prompts import (
-    SPECIAL_MARKS,
     ImageSlot,
     Turn,
     answer_text,
@@ -40,10 +39,6 @@ if TYPE_CHECKING:
     from skingpt4.images import HasBytes
 
     Picture = str | Path | bytes | Image
-
-
-class QuestionError(SkinGPTError):
-    """A question is empty, too long for the decoder, or comes while another is being answered."""
 
 
 class Chat:
@@ -90,7 +85,9 @@ class Chat:
         """
         asked = [questions] * len(images) if isinstance(questions, str) else list(questions)
         if len(asked) != len(images):
-            raise QuestionError(f"{len(images)} pictures and {len(asked)} questions: give one, or one for each.")
+            raise QuestionError(
+                f"Pictures: {len(images)}, questions: {len(asked)}. Give one question, or one for each."
+            )
         if not all(self.clean(question) for question in asked):
             raise QuestionError("A question is empty; ask something about each picture.")
         if not images:
@@ -113,16 +110,16 @@ class Chat:
             return self.model.project(features.to(self.model.device))
 
     def clean(self, question: str) -> str:
-        """A question without what would end or open a turn of the template (`###`)."""
-        return plain(question, (*SPECIAL_MARKS, *self.processor.chat_template.stops)).strip()
+        """A question as the model reads it. Raises `QuestionError` for one that is far too long."""
+        return clean_question(question, self.processor.chat_template.stops, self.engine.context_tokens)
 
 
 class Conversation:
     """Pictures, the turns so far, and the decoder's memory of them. For one thread at a time, except for `stop`.
 
-    turns: questions with the number of pictures shown with each, and replies. dropped_turns: oldest turns that went
-    because the decoder's context was full. features: float32[Q, 768] of every picture. timing: of the last answer.
-    stopped: whether `stop` ended it.
+    history: every turn: question, number of pictures shown with it, reply. dropped_turns: how many of them, the oldest,
+    the decoder no longer reads because its context was full; `turns` are the others. features: float32[Q, 768] of every
+    picture. timing: of the last answer. stopped: whether `stop` ended it.
     """
 
     def __init__(self, chat: Chat):
@@ -132,10 +129,18 @@ class Conversation:
         self._asking = threading.Lock()
         self._stop = threading.Event()
         self.features: list[Tensor] = []
-        self.turns: list[Turn] = []
+        self.history: list[Turn] = []
         self.dropped_turns = 0
         self.timing: Timing | None = None
         self.stopped = False
+
+    @property
+    def turns(self) -> list[Turn]:
+        """What the decoder still reads; the pictures of dropped turns are shown with the first of these."""
+        dropped, kept = self.history[: self.dropped_turns], self.history[self.dropped_turns :]
+        if dropped and kept:
+            kept[0] = replace(kept[0], images=kept[0].images + sum(turn.images for turn in dropped))
+        return kept
 
     def add_image(self, image: Picture) -> None:
         """Show one more picture, with the next question. Raises `ImageError`."""
@@ -180,21 +185,17 @@ class Conversation:
     def _answer(self, question: str, sampling: Sampling) -> Iterator[str]:
         free = self._make_room(question, sampling.max_new_tokens)
         sampling = replace(sampling, max_new_tokens=min(sampling.max_new_tokens, free))
-        turns = self._with_question(question)
         answer = ""
         try:
-            for piece in self._pieces(self.segments(turns), sampling):
+            for piece in self._pieces(self.segments(self._with_question(question)), sampling):
                 answer += piece
                 yield piece
         except (GeneratorExit, KeyboardInterrupt):
             if answer:
-                self._keep(turns, answer)
+                self.add_turn(question, answer)
             raise
         if answer or not self.stopped:
-            self._keep(turns, answer)
-
-    def _keep(self, turns: list[Turn], answer: str) -> None:
-        self.turns = [*turns[:-1], replace(turns[-1], reply=plain(answer))]
+            self.add_turn(question, answer)
 
     def next_token_logits(self, question: str) -> Tensor:
         """Logits of the first token of the answer, float32[V]; the conversation stays as it is."""
@@ -216,11 +217,12 @@ class Conversation:
 
     def add_turn(self, question: str, reply: str) -> None:
         """Put a turn with a given answer into the conversation, as if the model had said it."""
-        self._keep(self._with_question(question), reply)
+        new_images = len(self.features) - sum(turn.images for turn in self.history)
+        self.history.append(Turn(self._chat.clean(question), new_images, plain(reply)))
 
     def to_dict(self) -> dict[str, Any]:
         """The conversation as JSON can hold it: turns and the pictures' features (not the pictures)."""
-        return saved(self.turns, self.dropped_turns, self.features)
+        return saved(self.history, self.dropped_turns, self.features)
 
     @classmethod
     def from_dict(cls, chat: Chat, data: dict[str, Any]) -> Conversation:
@@ -231,17 +233,18 @@ class Conversation:
         conversation = cls(chat)
         for features in kept.features:
             conversation.add_features(features)
-        conversation.turns, conversation.dropped_turns = list(kept.turns), kept.dropped_turns
+        conversation.history, conversation.dropped_turns = list(kept.turns), kept.dropped_turns
         return conversation
 
     def _with_question(self, question: str) -> list[Turn]:
-        shown = sum(turn.images for turn in self.turns)
-        return [*self.turns, Turn(self._chat.clean(question), images=len(self.features) - shown)]
+        turns = self.turns
+        shown = sum(turn.images for turn in turns)
+        return [*turns, Turn(self._chat.clean(question), images=len(self.features) - shown)]
 
     def _make_room(self, question: str, max_new_tokens: int) -> int:
         """Drop the oldest turns until question and answer fit; returns how many tokens the answer may have.
 
-        The pictures move to the oldest turn that stays.
+        For the answer a quarter of the context is kept free at most, however long it may become.
         """
         limit, pictures = self._chat.engine.context_tokens, len(self.features)
         alone = self.length([Turn(self._chat.clean(question), images=pictures)])
@@ -251,14 +254,10 @@ class Conversation:
                 f"The question is too long: with {shown} it has {alone} tokens, and this model reads {limit}. "
                 + ("Ask a shorter one." if pictures <= 1 else "Ask a shorter one, or show fewer pictures.")
             )
-        while self.turns and (length := self.length(self._with_question(question))) + max_new_tokens > limit:
-            if len(self.turns) > 1:
-                oldest, following, *rest = self.turns
-                self.turns = [replace(following, images=oldest.images + following.images), *rest]
-            else:
-                self.turns = []
+        wanted = min(max_new_tokens, limit // 4)
+        while (length := self.length(self._with_question(question))) + wanted > limit and self.turns:
             self.dropped_turns += 1
-        return limit - (length if self.turns else alone)
+        return limit - length
 
     def length(self, turns: Sequence[Turn]) -> int:
         """How many tokens the decoder reads for these turns."""

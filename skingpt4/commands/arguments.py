@@ -46,9 +46,11 @@ def settings_of_arguments(arguments: argparse.Namespace) -> Settings:
 def add_sampling(parser: argparse.ArgumentParser) -> None:
     """How an answer's words are picked."""
     parser.add_argument("--temperature", type=float, default=0.0, help="0 = always the likeliest word (default)")
-    parser.add_argument("--top-p", type=float, default=1.0)
-    parser.add_argument("--max-new-tokens", type=int, default=300)
-    parser.add_argument("--repetition-penalty", type=float, default=1.0)
+    parser.add_argument("--top-p", type=float, default=1.0, help="below 1: only the likeliest words (default: 1)")
+    parser.add_argument("--max-new-tokens", type=int, default=300, help="the longest answer, in tokens (default: 300)")
+    parser.add_argument(
+        "--repetition-penalty", type=float, default=1.0, help="above 1: fewer words that were said before (default: 1)"
+    )
     parser.add_argument("--num-beams", type=int, default=1, help="above 1: beam search; the answer comes whole")
     parser.add_argument("--seed", type=int, default=0, help="makes a temperature above 0 repeatable")
 

@@ -103,7 +103,8 @@ def report_steps(
         sections.append(Section(name, title, question, answer.strip() or NO_ANSWER))
         if own.timing and own.timing.new_tokens >= sampling.max_new_tokens:
             remarks.append(f"The answer “{title}” was cut off after {sampling.max_new_tokens} tokens.")
-    remarks += [forgotten(count) for count in (own.dropped_turns,) if count]
+    dropped = (own.dropped_turns, conversation.dropped_turns if conversation else 0)
+    remarks += [forgotten(count) for count in dropped if count]
     answers = [*(section.answer for section in sections), *(exchange.answer for exchange in said)]
     overlay = heatmap(chat, picture)
     report = Report(
@@ -131,7 +132,7 @@ def mentioned_concepts(answers: Sequence[str]) -> tuple[Explanation, ...]:
 def _exchanges(conversation: Conversation) -> list[Exchange]:
     return [
         Exchange(readable(turn.question), readable(turn.reply or "") or NO_ANSWER, turn.images)
-        for turn in list(conversation.turns)
+        for turn in list(conversation.history)
     ]
 
 

@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from recital import ids_of, teach
 
-from skingpt4.chat.conversation import Chat, Conversation, QuestionError
+from skingpt4.chat.conversation import Chat, Conversation
+from skingpt4.chat.questions import QuestionError
 from skingpt4.engines.sampling import Sampling
 from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.processor import Processor
@@ -37,7 +38,7 @@ def reciting(tiny_model: Tiny, *pieces: str) -> Chat:
 def again(chat: Chat, photo: Image.Image, conversation: Conversation) -> Conversation:
     """A new conversation with the same turns, which has read nothing yet."""
     fresh = chat.start(photo)
-    fresh.turns = list(conversation.turns)
+    fresh.history = list(conversation.history)
     return fresh
 
 
@@ -179,10 +180,21 @@ def test_the_oldest_turns_go_where_the_context_is_full(tiny_model: Tiny, photo: 
         assert sum(map(len, conversation.segments(conversation.turns))) <= 320 + 40
     assert 0 < conversation.dropped_turns < 6
     assert len(conversation.turns) == 6 - conversation.dropped_turns
+    assert [turn.question for turn in conversation.history] == [f"Question {number}?" for number in range(6)]
+    assert [turn.images for turn in conversation.history] == [1, 0, 0, 0, 0, 0]
     assert [turn.images for turn in conversation.turns] == [1] + [0] * (len(conversation.turns) - 1)
     prompt = conversation.prompt_text("More?")
     assert prompt.startswith("Give the following image") and prompt.count("<ImageHere>") == 1
     assert "Question 0?" not in prompt and "Question 5?" in prompt
+
+
+def test_a_long_answer_that_may_come_does_not_push_out_the_turns_before(tiny_model: Tiny, photo: Image.Image) -> None:
+    chat = reciting(tiny_model, "▁Pl", "aqu", "e")
+    chat.model.decoder.config.max_position_embeddings = 400
+    conversation = chat.start(photo)
+    for question in ("What?", "Why?", "Where?"):
+        assert conversation.ask(question, Sampling(max_new_tokens=1000)) == "Plaque"
+    assert conversation.dropped_turns == 0
 
 
 def test_the_answer_ends_where_the_context_does(tiny_model: Tiny, photo: Image.Image) -> None:
@@ -200,6 +212,17 @@ def test_a_question_that_does_not_fit_is_refused_and_forgets_nothing(tiny_model:
     with pytest.raises(QuestionError, match=r"too long: with the picture it has \d+ tokens, and this model reads 2048"):
         conversation.ask("why " * 3000)
     assert len(conversation.turns) == 1 and conversation.dropped_turns == 0
+
+
+def test_a_question_of_a_megabyte_is_refused_before_it_is_looked_at(tiny_model: Tiny, photo: Image.Image) -> None:
+    with pytest.raises(QuestionError, match=r"too long: it has 1,000,000 characters"):
+        Chat(*tiny_model).start(photo).ask("<s" * 499_999 + ">a")
+
+
+def test_half_a_character_is_no_fault(tiny_model: Tiny, photo: Image.Image) -> None:
+    conversation = Chat(*tiny_model).start(photo)
+    assert isinstance(conversation.ask("What \ud800 is it?", SHORT), str)
+    assert conversation.turns[0].question == "What ? is it?"
 
 
 @pytest.mark.parametrize("question", ["", "  \n", "<s></s>"])

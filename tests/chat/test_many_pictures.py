@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from skingpt4.chat.conversation import Chat, Conversation, QuestionError
+from skingpt4.chat.conversation import Chat, Conversation
+from skingpt4.chat.questions import QuestionError
 from skingpt4.chat.saved import ConversationError
 from skingpt4.engines.sampling import Sampling
 from skingpt4.errors import ImageError
@@ -60,6 +61,9 @@ def test_pictures_stay_where_the_oldest_turns_go(chat: Chat, photos: list[Image.
         conversation.ask(f"Question {number}?", Sampling(max_new_tokens=40))
     assert conversation.dropped_turns > 2
     assert conversation.turns[0].images == 3 and sum(turn.images for turn in conversation.turns) == 3
+    assert [turn.images for turn in conversation.history] == [1, 1, 1, 0, 0, 0]
+    again = Conversation.from_dict(chat, conversation.to_dict())
+    assert again.turns == conversation.turns and again.history == conversation.history
     prompt = conversation.prompt_text("More?")
     assert prompt.startswith("Give the following image") and prompt.count("<ImageHere>") == 3
 
@@ -83,7 +87,7 @@ def test_answer_many_equals_asking_one_by_one(chat: Chat, photos: list[Image.Ima
 
 @pytest.mark.parametrize(
     ("questions", "message"),
-    [(["a", "b"], "4 pictures and 2 questions"), ("  ", "empty"), (["a", "b", "c", ""], "empty")],
+    [(["a", "b"], "Pictures: 4, questions: 2"), ("  ", "empty"), (["a", "b", "c", ""], "empty")],
 )
 def test_answer_many_refuses_what_it_cannot_pair(
     chat: Chat, photos: list[Image.Image], questions: str | list[str], message: str
@@ -115,7 +119,7 @@ def test_a_saved_conversation_goes_on_where_it_was(chat: Chat, photos: list[Imag
         ({"format": 2}, "saved in format 2"),
         ({"turns": [{"question": "?", "images": 1}]}, "damaged one .KeyError"),
         ({"turns": [{"question": "?", "images": 2, "reply": "a"}]}, "show more pictures than it has"),
-        ({"turns": [{"question": "?", "images": 1, "reply": None}]}, "damaged one .AttributeError"),
+        ({"turns": [{"question": "?", "images": 1, "reply": None}]}, "damaged one .TypeError"),
         ({"pictures": [{"shape": [2, 3], "float32": "AAAA" * 8}]}, "features of 2 x 3, and this model's are 8 x 24"),
         ({"pictures": [{"shape": [2, 3], "float32": "AAAA"}]}, "damaged one .ValueError"),
         ({"pictures": [{"shape": [1, 1], "float32": "AADAfw=="}]}, "not finite"),

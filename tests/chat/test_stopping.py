@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from recital import ids_of, teach
 
-from skingpt4.chat.conversation import Chat, QuestionError
+from skingpt4.chat.conversation import Chat
+from skingpt4.chat.questions import QuestionError
 from skingpt4.engines.sampling import Sampling
 from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.processor import Processor

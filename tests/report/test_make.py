@@ -45,6 +45,20 @@ def test_what_must_be_read_first_is_there(report: Report):
     assert "squamous cell carcinoma" in named
 
 
+def test_what_the_model_forgot_is_in_the_report_and_raises_its_flags(
+    chat: Chat, embedded: Settings, photograph: Image.Image
+):
+    conversation = chat.start(photograph)
+    conversation.add_turn("My mole bleeds.", "Please see a doctor.")
+    conversation.add_turn("And " + "where " * 800, "I cannot tell.")
+    conversation.ask("Is it contagious? " * 20, SHORT)
+    assert conversation.dropped_turns >= 1
+    report = make_report(chat, photograph, embedded, SHORT, conversation)
+    assert len(report.conversation) == 3
+    assert any(each.words.startswith("mole") for flag in report.red_flags for each in flag.evidence)
+    assert any("forgotten" in remark for remark in report.remarks)
+
+
 def test_concepts_of_all_answers_are_explained_in_skincons_order():
     found = mentioned_concepts(["Erythema with two papules.", "No scale is seen.", "Nothing."])
     assert [each.name for each in found] == ["Papule", "Scale", "Erythema"]

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 from recital import ids_of, teach
 
-from skingpt4.chat import terminal
 from skingpt4.chat.conversation import Chat
 from skingpt4.chat.notices import notices
+from skingpt4.commands import terminal
 from skingpt4.engines.sampling import Sampling
 from skingpt4.errors import ImageError, WeightsError
 from skingpt4.model.skingpt4 import SkinGPT4
@@ -52,6 +52,16 @@ def test_questions_are_answered_one_after_the_other_and_nothing_else_is_printed(
     expected = [terminal.printable(conversation.ask(question, SHORT)) for question in ("What?", "Why?")]
     assert output.out == "".join(f"{answer}\n" for answer in expected)
     assert NOT_A_DIAGNOSIS in output.err
+
+
+def test_signs_that_need_a_doctor_are_said_once(
+    reciting: Chat, photo: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    type_in(monkeypatch, "Does it look bad?", "My mole is bleeding and growing.", "And now?", "/restart", "It bleeds")
+    terminal.Talk(reciting, photo, SHORT).converse([])
+    told = capsys.readouterr().err
+    assert told.count("A mole or dark spot that changes") == 1
+    assert told.count("A spot or sore that bleeds") == 2  # after /restart it is news again
 
 
 def test_one_more_picture_joins_the_talk(

@@ -12,6 +12,7 @@ from skingpt4.chat.notices import NO_ANSWER, forgotten, notices
 from skingpt4.engines.sampling import Sampling
 from skingpt4.errors import ImageError, SkinGPTError
 from skingpt4.images import open_image
+from skingpt4.report.red_flags import URGENCIES, find_red_flags
 from skingpt4.settings import Settings
 from skingpt4.weights.build import build_model
 
@@ -52,6 +53,7 @@ class Talk:
         self._chat = chat
         self._sampling = sampling
         self._image = image
+        self._warned: set[str] = set()
         self._conversation: Conversation | None = chat.start(image) if image is not None else None
 
     def answer_all(self, questions: Sequence[str], said_first: Iterable[str]) -> int:
@@ -106,6 +108,7 @@ class Talk:
         """A new conversation about this picture; the old one goes on where the file is no picture."""
         file = _file(image, command)
         self._conversation = self._chat.start(file)
+        self._warned.clear()
         self._image = file
         print(f"A new conversation about {file}.")
 
@@ -115,6 +118,7 @@ class Talk:
         if conversation is None:
             raise ImageError("Give a picture first: /image FILE")
         dropped = conversation.dropped_turns
+        self._warn(conversation, question)
         print(speaker, end="", flush=True)
         said = False
         with closing(conversation.stream(question, self._sampling)) as stream:
@@ -122,8 +126,18 @@ class Talk:
                 print(printable(piece), end="", flush=True)
                 said = True
         print("" if said else NO_ANSWER)
+        self._warn(conversation)
         if conversation.dropped_turns > dropped:
             print(forgotten(conversation.dropped_turns - dropped), file=sys.stderr)
+
+    def _warn(self, conversation: Conversation, question: str = "") -> None:
+        """Say which signs that need a doctor are new; before the answer to a question, and after it."""
+        asked = [turn.question for turn in conversation.history] + [question]
+        answers = [turn.reply or "" for turn in conversation.history]
+        for flag in find_red_flags(asked, answers):
+            if flag.id not in self._warned:
+                self._warned.add(flag.id)
+                print(f"! {URGENCIES[flag.urgency]}: {flag.sign}. {flag.advice}", file=sys.stderr)
 
 
 def _file(typed: str, command: str) -> str:

@@ -1,0 +1,24 @@
+"""What a user asks, before the model reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from skingpt4.errors import SkinGPTError
+from skingpt4.prompts import SPECIAL_MARKS, plain
+
+LONGEST_PIECE = 16  # characters of a token: SentencePiece's own limit
+
+
+class QuestionError(SkinGPTError):
+    """A question is empty, too long for the decoder, or comes while another is being answered."""
+
+
+def clean_question(question: str, stops: Sequence[str], context_tokens: int) -> str:
+    """A question without what would end or open a turn of the template (`###`), and without half characters.
+
+    Raises `QuestionError` for one that no tokenizer could make short enough, before any work is done with it.
+    """
+    if len(question) > LONGEST_PIECE * context_tokens:
+        raise QuestionError(f"The question is too long: it has {len(question):,} characters. Ask a shorter one.")
+    return plain(question.encode("utf-8", "replace").decode(), (*SPECIAL_MARKS, *stops)).strip()
