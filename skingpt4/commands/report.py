@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +25,40 @@ if TYPE_CHECKING:
     from skingpt4.settings import Settings
 
 FORMATS = ("html", "pdf", "md", "json", "fhir")  # as `report.files.FORMATS`, which is heavy to import
+PROBE_BYTES = 1 << 20  # about a report with its pictures
+# What a system says about a place that cannot be written to, in words that say what to do.
+_REASONS = {
+    errno.EEXIST: "is there, but is a file and no folder",
+    errno.ENOTDIR: "lies below something that is a file and no folder",
+    errno.EISDIR: "is there, but is a folder",
+    errno.EACCES: "may not be written to by you",
+    errno.EPERM: "may not be written to by you",
+    errno.EROFS: "is on a disk that can only be read",
+    errno.ENOSPC: "is on a disk that is full; make room there",
+    errno.EDQUOT: "is on a disk where your share is used up; make room there",
+    errno.ENAMETOOLONG: "is too long a name",
+}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="a photograph")
-    parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="where to write (default: here)")
     parser.add_argument(
-        "--format", default="html", metavar="LIST", help=f"one or several of {','.join(FORMATS)} (default: html)"
+        "images", nargs="+", metavar="IMAGE", help="a photograph; the report about arm.jpg is called arm-report"
     )
-    parser.add_argument("--red-flags", type=Path, metavar="FILE", help="your own list of signs that need a doctor")
-    parser.add_argument("--force", action="store_true", help="replace reports that are there")
+    parser.add_argument(
+        "--out", type=Path, default=Path(), metavar="DIR", help="the folder to write to, made if absent (default: here)"
+    )
+    parser.add_argument(
+        "--format",
+        default="html",
+        metavar="LIST",
+        help="html (web page), pdf, md (text with Markdown), json (data), fhir (medical record); several with commas, "
+        "e.g. html,pdf (default: html)",
+    )
+    parser.add_argument(
+        "--red-flags", type=Path, metavar="FILE", help="a YAML file: your signs that need a doctor, instead of ours"
+    )
+    parser.add_argument("--force", action="store_true", help="replace reports that are there (default: leave them)")
     add_settings(parser)
     add_sampling(parser)
     parser.set_defaults(run=run)
@@ -41,6 +67,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Make the reports. What is wrong with one photograph is told, and the others are made; the exit code is 2 then."""
     formats = _formats(arguments.format)
+    _check_folder(arguments.out)
     sampling, settings = sampling_of_arguments(arguments), settings_of_arguments(arguments)
     flags = None
     if arguments.red_flags:
@@ -86,13 +113,39 @@ def _formats(text: str) -> list[str]:
     return wanted
 
 
+def _check_folder(out: Path) -> None:
+    """Make the folder and try to write there, so that minutes of work are not lost at their end."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out) as probe:
+            probe.write(bytes(PROBE_BYTES))
+            probe.flush()
+            os.fsync(probe.fileno())  # some disks say only now that they are full
+    except OSError as error:
+        raise SettingsError(
+            f"--out: {out} {_reason(error)}. A folder that reports can be written to was expected; "
+            "mend that, or name another folder with --out."
+        ) from error
+
+
+def _reason(error: OSError) -> str:
+    """What is wrong with a place, to follow its name."""
+    return _REASONS.get(error.errno or 0, f"cannot be written to ({error.strerror or error})")
+
+
 def _can_be_made(job: Job, force: bool) -> bool:
     from skingpt4.images import open_image
 
-    there = [file for file in job.files.values() if file.exists()]
-    if there and not force:
-        _tell(job, f"{there[0]} is there already; give --force to replace it, or another --out.")
-        return False
+    for file in job.files.values():
+        try:
+            if file.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if file.exists() and not force:
+                _tell(job, f"{file} is there already; give --force to replace it, or another --out.")
+                return False
+        except OSError as error:  # also a name that is too long with what we add to it
+            _tell(job, f"{file} {_reason(error)}; the report would be written there.")
+            return False
     try:
         open_image(job.image)
     except SkinGPTError as error:
@@ -145,12 +198,18 @@ def _with_bar(
 def _write(job: Job, report: Report) -> None:
     """Red flags are said before anything else."""
     from skingpt4.durable import write_whole
+    from skingpt4.report.content import ReportError
     from skingpt4.report.files import report_bytes
 
     for line in _alarms(report):
         print(f"{job.image}: {line}")
     for name, file in job.files.items():
-        print(f"{job.image}: wrote {write_whole(file, report_bytes(report, name))}", flush=True)
+        content = report_bytes(report, name)
+        try:
+            write_whole(file, content)
+        except OSError as error:
+            raise ReportError(f"{job.image}: {file} {_reason(error)}. The report was not written there.") from error
+        print(f"{job.image}: wrote {file}", flush=True)
 
 
 def _alarms(report: Report) -> Iterator[str]:

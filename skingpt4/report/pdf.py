@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 from pathlib import Path
 
 import matplotlib
 from fpdf import FPDF
-from fpdf.enums import XPos, YPos
+from fpdf.enums import MethodReturnValue, XPos, YPos
 from fpdf.fonts import TTFFont
 
 from skingpt4.report.content import UNSEEN, Report
-from skingpt4.report.layout import Alarm, Block, Figures, Rows, Said, Words, lay_out
+from skingpt4.report.layout import Alarm, Block, Figures, Layout, Rows, Said, Words, lay_out
+from skingpt4.vocabulary import NOT_A_DIAGNOSIS
 
 FONT = "DejaVu"  # comes with matplotlib; has every Latin, Greek and Cyrillic letter
 ABSENT = "□"  # stands for a character that the font lacks
+INCOMPLETE = "Some characters cannot be shown properly in this PDF; the web page of this report shows them."
 Colour = tuple[int, int, int]
 INK, SOFT, LINK, ALARM, NOTICE = (23, 36, 44), (85, 101, 111), (15, 118, 110), (161, 22, 22), (122, 65, 6)
 ALARM_PAPER, NOTICE_PAPER = (253, 238, 238), (253, 245, 228)
@@ -23,8 +26,16 @@ BODY_PT, SMALL_PT = 10.5, 9.0
 
 
 def to_pdf(report: Report) -> bytes:
-    """The file, DIN A4. A character that the font lacks is shown as a small square."""
+    """The file, DIN A4. A character that the font lacks is shown as a small square; a line at the top says so then."""
     layout = lay_out(report)
+    pdf = _drawn(report, layout, layout.notices)
+    if pdf.incomplete:  # known only now that every text has been drawn
+        pdf = _drawn(report, layout, (*layout.notices, INCOMPLETE))
+    return bytes(pdf.output())
+
+
+def _drawn(report: Report, layout: Layout, first: tuple[str, ...]) -> _Pdf:
+    """first: the notices below the title."""
     pdf = _Pdf()
     pdf.set_title(layout.title)
     pdf.set_subject(layout.notices[0])
@@ -34,18 +45,23 @@ def to_pdf(report: Report) -> bytes:
     pdf.add_page()
     pdf.say(layout.title, 19, bold=True)
     pdf.say(layout.subtitle, SMALL_PT, SOFT)
-    _notices(pdf, layout.notices)
+    _notices(pdf, first)
     for part in layout.parts:
         pdf.heading(part.title, ALARM if part.anchor == "red-flags" else INK, _first_mm(pdf, part.blocks[0]))
         for block in part.blocks:
             _show(pdf, block)
-    pdf.ln(GAP_MM)
-    _notices(pdf, layout.notices)
-    return bytes(pdf.output())
+    # Said again where there is room for it: the foot of every page has said it, so it needs no page of its own.
+    if not pdf.will_page_break(GAP_MM + _notices(pdf, layout.notices, measure=True)):
+        pdf.ln(GAP_MM)
+        _notices(pdf, layout.notices)
+    return pdf
 
 
 class _Pdf(FPDF):
-    """A page with our font, and paragraphs that know only what a report needs."""
+    """A page with our font, and paragraphs that know only what a report needs.
+
+    incomplete: a text held characters that are not shown as they should be.
+    """
 
     def __init__(self) -> None:
         super().__init__(enforce_compliance="PDF/A-2U")
@@ -55,11 +71,13 @@ class _Pdf(FPDF):
         self.set_margin(MARGIN_MM)
         self.c_margin = 0.0  # text begins where pictures do
         self.set_auto_page_break(True, MARGIN_MM + 4)
+        self.incomplete = False
         self._known = set.intersection(*(set(font.cmap) for font in self.fonts.values() if isinstance(font, TTFFont)))
 
     def footer(self) -> None:
         self.set_y(-MARGIN_MM)
         self.say(f"{UNSEEN}  ·  page {self.page_no()} of {{nb}}", 8, SOFT)
+        self.say(NOT_A_DIAGNOSIS, 8, SOFT)  # on every page: one may be shown without the others
 
     def keep_together(self, height_mm: float) -> None:
         """What follows begins a page where this much does not fit any more."""
@@ -82,27 +100,42 @@ class _Pdf(FPDF):
         bold: bool = False,
         paper: Colour | None = None,
         link: str | None = None,
-    ) -> None:
-        """One paragraph or several, over the whole width. paper: the colour behind it."""
+        measure: bool = False,
+    ) -> float:
+        """One paragraph or several, over the whole width; returns the height in mm.
+
+        paper: the colour behind it; measure: draw nothing.
+        """
         self.set_font(FONT, "B" if bold else "", size)
         self.set_text_color(*colour)
         if paper:
             self.set_fill_color(*paper)
-        self.multi_cell(
+        height = self.multi_cell(
             0, size * 0.52, self.known(text), align="L", fill=paper is not None, link=link or "",
             padding=(1, 4) if paper else 0, new_x=XPos.LMARGIN, new_y=YPos.NEXT,
+            dry_run=measure, output=MethodReturnValue.HEIGHT,
         )  # fmt: skip
+        assert isinstance(height, int | float)
+        return float(height)
 
     def known(self, text: str) -> str:
         """Text that the font can show. (The library would log the characters that it cannot.)"""
         flat = text.replace("\t", " ")
-        return "".join(each if each == "\n" or ord(each) in self._known else ABSENT for each in flat)
+        shown = "".join(each if each == "\n" or ord(each) in self._known else ABSENT for each in flat)
+        # Hebrew and Arabic letters are in the font, but they are drawn from left to right.
+        self.incomplete |= shown != flat or any(unicodedata.bidirectional(each) in ("R", "AL") for each in flat)
+        return shown
 
 
-def _notices(pdf: _Pdf, notices: tuple[str, ...]) -> None:
-    pdf.ln(2)
-    for number, line in enumerate(notices):
-        pdf.say(line, BODY_PT, NOTICE, bold=number == 0, paper=NOTICE_PAPER)
+def _notices(pdf: _Pdf, notices: tuple[str, ...], measure: bool = False) -> float:
+    """Returns the height in mm. measure: draw nothing."""
+    gap = 2.0
+    if not measure:
+        pdf.ln(gap)
+    return gap + sum(
+        pdf.say(line, BODY_PT, NOTICE, bold=number == 0, paper=NOTICE_PAPER, measure=measure)
+        for number, line in enumerate(notices)
+    )
 
 
 def _show(pdf: _Pdf, block: Block) -> None:

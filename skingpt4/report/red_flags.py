@@ -264,16 +264,16 @@ class _File:
 
 def phrases_pattern(phrases: Sequence[str]) -> re.Pattern[str]:
     """Finds these phrases, as group 1, also where one reaches into another, in text that `normal` has spelt; see the
-    head of `red_flags.yaml` for `*` and `...`.
+    head of `red_flags.yaml` for `*`, `...` and `|`.
     """
     patterns = []
     for phrase in phrases:
         pattern = ""
         for word in normal(phrase).split():
             if word == "...":
-                pattern += rf"(?: +[\w']+){{0,{GAP_WORDS}}}?"
+                pattern += rf"(?: +(?!(?:not?|never|without) )[\w']+){{0,{GAP_WORDS}}}?"
                 continue
-            ending = r"[\w'.]*" if word.endswith("*") else ""
-            pattern += (" +" if pattern else "") + re.escape(word.removesuffix("*")) + ending
+            any_of = [re.escape(one.removesuffix("*")) + r"[\w'.]*" * one.endswith("*") for one in word.split("|")]
+            pattern += (" +" if pattern else "") + f"(?:{'|'.join(any_of)})"
         patterns.append(pattern)
     return re.compile(rf"(?<![\w'])(?=({'|'.join(patterns)})(?!\w))")

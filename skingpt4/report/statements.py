@@ -12,6 +12,16 @@ from itertools import zip_longest
 
 _JOINED_NEGATION = re.compile(r"\b(is|are|was|were|do|does|did|has|have|had|could|would|should|wo|ca|can)n'?t\b")
 _WORDS_OF_JOINED = {"wo": "will not", "ca": "can not", "can": "can not"}
+_MISSPELT_AND_MEANT = (
+    "bleding bleeding, bleedin bleeding, bleds bleeds, biger bigger, moll mole, molls moles, swolen swollen, "
+    "sweling swelling, swellin swelling, brething breathing, breathin breathing, breething breathing, breth breath, "
+    "dificulty difficulty, diffculty difficulty, feaver fever, fevr fever, rashs rashes, tempreature temperature, "
+    "temprature temperature, tempature temperature, temperture temperature, temperatur temperature, spreding "
+    "spreading, spreadin spreading, growin growing, purpel purple, ulsers ulcers, ulser ulcer, melonoma melanoma, "
+    "melenoma melanoma, blisers blisters, blistars blisters, itchin itching"
+)
+_MISSPELT: dict[str, str] = dict(re.findall(r"(\w+) (\w+)", _MISSPELT_AND_MEANT))
+_MISSPELT_WORD = re.compile(rf"\b(?:{'|'.join(_MISSPELT)})\b")
 # Text without full stops is cut where it grows long: the rules below look back to a sentence's beginning each time.
 _SENTENCE = re.compile(r"(?:[^.!?\n]|\.(?=\d)){1,400}(?:[.!?]+|(?=\n|\Z)|(?<=\s))|(?:[^.!?\n]){1,400}")
 
@@ -25,7 +35,7 @@ _NO = re.compile(
     _any_of(
         "no|non|without|denies|denied|neither|nor|none of|absence of|lack of|negative for|free of",
         "unlike|rather than|instead of|(?:not|never) (?:have|had|has|having|got|get|see|seen|show|shown|any|a|an)",
-        "(?:not|never) (?:notice|noticed|feel|felt)",
+        "(?:not|never) (?:notice|noticed|feel|felt)|ruled out|excluded(?! from)",
     )
 )
 _NOT = re.compile(
@@ -38,20 +48,28 @@ _NO_DENIAL = re.compile(
         "no (?:doubt|wonder|idea|longer|matter|improvement|better|relief|help|reason)",
         "not (?:only|just|sure|certain|know|understand|remember|determine|tell|say|exclude|rule)",
         "not (?:better|improv\\w*|normal|right|help\\w*|work\\w*)",
+        "(?:not|never) (?:quite |fully |really )?(?:heal|clos)\\w*",
         "not (?:go away|going away|gone|wait|sleep|old|young|long)",
-        "(?:not|never) (?:ever )?stop\\w*",
+        "(?:not|never) (?:ever )?stop\\w*|(?:not|never|be|been|nobody|no one)(?: \\w+){0,2}? (?:ruled out|excluded)",
         "without (?:any |an? |obvious |apparent |being )*(?:reason|cause|injury|trauma|touch\\w*|scratch\\w*|warning)",
     )
 )
 # Where what was denied ends. Of a disease, "no sign that this is …" goes on denying.
 _SUBJECTS = "i|it|its|he|she|they|we|there|this|these|my|his|her|the"
 _VERBS = "has|have|had|is|are|was|were|am|keeps?|becomes?|became"
+_FOUND = "show(?:s|ed|ing)|confirm\\w*|reveal\\w*|found|finding|diagnos\\w*"
 _BREAK = (
-    r"[;:()–—]| - |(?:,|,? and) (?=" + _any_of(_SUBJECTS, _VERBS, "now|just|only|also|then|sometimes") + ")|"
+    r"[;:()–—]| - |(?:,|,? and) (?=" + _any_of(_SUBJECTS, _VERBS, _FOUND, "now|just|only|also|then|sometimes") + ")|"
     + _any_of("but|however|although|though|yet|except|apart from|while|whereas|until|when|so|now")
 )  # fmt: skip
 _BREAK_OF_A_DISEASE = re.compile(_BREAK)
 _BREAK_OF_A_SIGN = re.compile(_BREAK + "|" + _any_of("that|which|who|because|since|as if"))
+# "not grown, bled or itched": a list of short items, whose "or" stands before the words or after them.
+_ITEM = r" *[\w']+(?: [\w']+){0,2}"
+_LIST_TO_ITS_END = re.compile(rf"{_ITEM}(?:,{_ITEM})*?,? (?:or|nor) (?:[\w']+ ){{0,2}}")
+_LIST = re.compile(rf"(?:{_ITEM}, )+(?:[\w']+ ){{0,2}}")
+_LIST_GOES_ON = re.compile(rf"(?: [\w']+){{0,2}}(?:,{_ITEM}){{0,6}}?,? (?:or|nor) ")
+_TELLS = re.compile(r"(?:bleed|ooze|itche|weep|grow|spread|hurt|scab|crust|change)s\b")
 _DENIED_AFTER = re.compile(
     r" *(?:[:=]|-) *(?:no|none|not|negative|absent|nil)\b"
     r"|(?: \w+){0,2}? (?:is|are|was|were|has been|have been|can be|seems?|looks?) (?:now |all )*"
@@ -60,6 +78,8 @@ _DENIED_AFTER = re.compile(
         "not (?:present|seen|visible|there|noted|observed|likely|suspected|identified|apparent|evident|found|detected)",
     )
 )
+_TEMPERATURE = re.compile(r"\btemp(?:erature)?$")
+_NORMAL_TEMPERATURE = re.compile(r" (?:(?:of|is|was|at|around) )?(?:3[67]|9[78])(?:[.,]\d)?(?!\d)")
 
 _BEGINS_AS_QUESTION = re.compile(
     r"^(?:is|are|do|does|did|can|could|should|will|would|has|have)"
@@ -70,6 +90,7 @@ _ASKS_YES_OR_NO = re.compile(
     + _any_of("is|are|was|were|do|does|did|can|could|should|would|will|may|might|has|have|must")
 )
 _OWN = _any_of("my|our|his|her|their|your|this|these|those|the")
+_LOOKS_LIKE = re.compile(r"what (?:do|does|would|might|could) (?:an? )?(?!" + _OWN + r").* (?:look|feel) like$")
 _OWN_NEXT = re.compile(_OWN + " $")
 _TAKEN_FOR_GRANTED = re.compile(_OWN + "|" + _any_of("that|because|since|which|who|now"))
 _OF_SOMEONE = re.compile(
@@ -104,10 +125,13 @@ class Sentence:
 
 
 def normal(text: str) -> str:
-    """Lower case, one kind of apostrophe, "can not" for "can't" and "cant", spaces for hyphens inside words."""
+    """Lower case, one kind of apostrophe, "can not" for "can't" and "cant", spaces for hyphens inside words, and common
+    misspellings put right.
+    """
     text = text.lower().replace("°", " ").replace("º", " ").replace("’", "'").replace("ʼ", "'").replace("`", "'")
     text = re.sub(r"(?<=\w)[-‐‑/](?=\w)", " ", text)
     text = re.sub(r"\bcannot\b", "can not", text)
+    text = _MISSPELT_WORD.sub(lambda found: _MISSPELT[found[0]], text)
     return _JOINED_NEGATION.sub(lambda found: _WORDS_OF_JOINED.get(found[1], f"{found[1]} not"), text)
 
 
@@ -131,8 +155,10 @@ def is_stated(sentence: Sentence, start: int, end: int, by_user: bool, is_diseas
     sign, a question can take for granted that it is there ("Is this bleeding normal?"); a disease is only named.
     """
     before, after = sentence.text[:start], sentence.text[end:]
-    if _is_denied_before(before, is_disease) or _DENIED_AFTER.match(after):
+    if _is_denied_before(sentence.text, start, end, is_disease) or _DENIED_AFTER.match(after):
         return re.match(r"(?: \w+){0,3} until\b", after) is not None
+    if _TEMPERATURE.search(sentence.text[start:end]) and _NORMAL_TEMPERATURE.match(after):
+        return False
     if not by_user:
         in_general = _IF.search(sentence.text) or _ONLY_POSSIBLE.search(_clause(before, _BREAK_OF_A_SIGN))
         return is_disease or not in_general
@@ -150,6 +176,8 @@ def _is_asked_as_there(sentence: Sentence, before: str, is_disease: bool) -> boo
         return _OF_SOMEONE.search(before) is not None
     if _is_condition(before):
         return _OWN_NEXT.search(before) is not None
+    if _LOOKS_LIKE.fullmatch(sentence.text):
+        return False
     if _ASKS_YES_OR_NO.match(sentence.text):
         return _TAKEN_FOR_GRANTED.search(before) is not None
     return len(sentence.text.split()) > 3  # "Bleeding?" alone asks; "Why does it bleed so often?" tells
@@ -160,7 +188,8 @@ def _is_condition(before: str) -> bool:
     return last is not None and not _IF_IS_OVER.search(before, last.end())
 
 
-def _is_denied_before(before: str, is_disease: bool) -> bool:
+def _is_denied_before(text: str, start: int, end: int, is_disease: bool) -> bool:
+    before, words, after = text[:start], text[start:end], text[end:]
     clause = _clause(_NO_DENIAL.sub(" ", before), _BREAK_OF_A_DISEASE if is_disease else _BREAK_OF_A_SIGN)
     *_, last = [None, *_NO.finditer(clause)]
     if last is not None:
@@ -171,6 +200,9 @@ def _is_denied_before(before: str, is_disease: bool) -> bool:
     if last is None:
         return False
     between = clause[last.end() :]
+    in_list = _LIST_TO_ITS_END.fullmatch(between) or (_LIST.fullmatch(between) and _LIST_GOES_ON.match(after))
+    if in_list and not (last[0] == "not" and _TELLS.match(words)):  # "not painful, bleeds or oozes"
+        return True
     return "," not in re.sub(r", (?:or|nor) ", " ", between) and not re.search(r"\band (?:\w+s )?$", between)
 
 

@@ -44,8 +44,8 @@ def test_the_sentences_are_many_for_and_against_and_raise_every_flag() -> None:
         raising = sum(bool(expected) for _, expected in rows)
         return raising, len(rows) - raising
 
-    assert (counts(OF_USERS), counts(OF_ANSWERS)) == ((103, 77), (26, 30))
-    assert len({text for text, _ in (*OF_USERS, *OF_ANSWERS)}) == 236
+    assert (counts(OF_USERS), counts(OF_ANSWERS)) == ((165, 128), (27, 30))
+    assert len({text for text, _ in (*OF_USERS, *OF_ANSWERS)}) == 350
     raised = {name for _, expected in (*OF_USERS, *OF_ANSWERS) for name in expected}
     assert raised == {rule.flag.id for rule in load_red_flags()}
 
@@ -127,6 +127,7 @@ def test_the_package_s_model_names_a_cancer_and_the_flag_is_raised() -> None:
 
 def test_very_long_texts_take_seconds_not_hours() -> None:
     texts = ["redness fever blister mole nail " * 300, "no " * 3000 + "bleeding", "non-" * 10_000, "mouth " * 3000]
+    texts += ["not big, " * 3000 + "bled or itched", "red skin is getting the leg temp of 38 lips " * 300]
     began = time.perf_counter()
     for text in texts:
         find_red_flags([text], [text])
@@ -148,8 +149,11 @@ def test_the_shipped_list_is_whole() -> None:
         assert len(set(phrases)) == len(phrases), name
         pattern = red_flags.phrases_pattern(phrases)
         for phrase in phrases:
-            said = normal(" ".join(str(phrase).replace("*", "").replace("...", "the").split()))
-            assert pattern.search(said), (name, phrase)
+            words = str(phrase).replace("*", "").replace("...", "the").split()
+            for index, word in enumerate(words):
+                for one in word.split("|"):
+                    said = [one if at == index else other.split("|")[0] for at, other in enumerate(words)]
+                    assert pattern.search(normal(" ".join(said))), (name, phrase, said)
     rules = load_red_flags()
     assert len(rules) == 22
     assert {rule.flag.urgency for rule in rules} == set(URGENCIES)

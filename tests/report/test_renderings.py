@@ -19,7 +19,7 @@ from skingpt4.report.content import Exchange, Report
 from skingpt4.report.files import FORMATS, report_bytes
 from skingpt4.report.html import to_html
 from skingpt4.report.markdown import to_markdown
-from skingpt4.report.pdf import ABSENT, to_pdf
+from skingpt4.report.pdf import ABSENT, INCOMPLETE, to_pdf
 from skingpt4.report.red_flags import Evidence, Source
 
 EVIL = (
@@ -46,7 +46,7 @@ def evil(report: Report) -> Report:
     )
 
 
-FOOTER = re.compile(r"No doctor[^\n]+page \d of \d")
+FOOTER = re.compile(r"No doctor[^\n]+page \d of \d\nThis is a research model[^\n]+$")
 
 
 def must_say(report: Report) -> list[str]:
@@ -125,7 +125,7 @@ def test_pdf_says_everything_and_is_findable(report: Report):
     file = PdfReader(io.BytesIO(to_pdf(report)))
     in_order(
         must_say(report),
-        "\n".join(re.sub(r"No doctor[^\n]+page \d of \d", "", page.extract_text()) for page in file.pages),
+        "\n".join(FOOTER.sub("", page.extract_text()) for page in file.pages),
     )
     root = file.root_object
     assert root["/Lang"] == "en" and "/StructTreeRoot" in root
@@ -144,6 +144,36 @@ def test_pdf_shows_other_scripts_and_survives_any_text(evil: Report, caplog: pyt
     shown = "\n".join(page.extract_text() for page in pages)
     assert len(pages) > 10 and f"Ωμέγα Кожа ñß Łódź {ABSENT}{ABSENT}" in shown and "<script>" in shown
     assert "皮" not in caplog.text and "Кожа" not in caplog.text
+
+
+@pytest.mark.parametrize("text", ["皮膚", "ひふ", "त्वचा", "ผิวหนัง", "🧴", "\u05e2\u05d5\u05e8", "\u062c\u0644\u062f"])
+def test_pdf_says_once_near_the_top_that_a_script_is_not_shown(report: Report, text: str):
+    foreign = replace(report, conversation=(Exchange(text, text), Exchange(text, "yes")))
+    pages = [flat(page.extract_text()) for page in PdfReader(io.BytesIO(to_pdf(foreign))).pages]
+    assert "".join(pages).count(INCOMPLETE) == 1
+    assert pages[0].find(INCOMPLETE) < pages[0].find("Signs that need a doctor")
+    assert text in to_html(foreign) and text in to_markdown(foreign)  # as the line promises
+
+
+def test_pdf_that_shows_everything_says_no_such_thing(report: Report):
+    shown = replace(report, conversation=(Exchange("Ωμέγα Кожа ñß Łódź Việt “…” 5 µm²", "Yes."),))
+    pages = PdfReader(io.BytesIO(to_pdf(shown))).pages
+    assert INCOMPLETE not in flat(" ".join(page.extract_text() for page in pages))
+
+
+def test_pdf_has_no_page_of_nothing_but_the_notices(report: Report):
+    """Whatever the length of the text before them, and every page says the most important ones."""
+    ends = set()
+    for lines in range(0, 56, 4):
+        longer = replace(report, conversation=(), remarks=("\n".join(["A remark."] * lines),) if lines else ())
+        pages = [page.extract_text() for page in PdfReader(io.BytesIO(to_pdf(longer))).pages]
+        for page in pages:
+            assert all(notice in flat(page) for notice in report.notices[:2])
+        body = flat(FOOTER.sub("", pages[-1]))
+        closed = body.endswith(report.notices[-1])
+        ends.add(closed)
+        assert body.removesuffix(flat(" ".join(report.notices))).strip()
+    assert ends == {True, False}
 
 
 def test_pdf_of_pictures_of_any_shape(report: Report):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -91,4 +94,80 @@ def test_a_full_disk_is_told(
 
     monkeypatch.setattr("skingpt4.durable.write_whole", full)
     assert report(photographs[0], "--out", tmp_path) == 2
-    assert "No space left on device" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "arm-report.html is on a disk that is full; make room there. The report was not written" in told
+    assert "Errno" not in told
+
+
+@pytest.fixture
+def nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_: object) -> None:
+        raise AssertionError("a model was loaded before the folder was looked at")
+
+    monkeypatch.setattr("skingpt4.weights.build.build_model", load)
+    monkeypatch.setattr("skingpt4.weights.build.settings_of", load)
+
+
+@pytest.mark.usefixtures("nothing_loaded")
+@pytest.mark.parametrize(("below", "reason"), [("", "is a file and no folder"), ("sub/x", "a file and no folder")])
+def test_a_file_is_no_folder(photographs: list[Path], below: str, reason: str):
+    with pytest.raises(SettingsError, match=rf"^--out: .*{reason}\. A folder .* expected; .*another folder") as told:
+        report(photographs[0], "--out", photographs[1] / below)
+    assert "Errno" not in str(told.value) and str(photographs[1]) in str(told.value)
+
+
+@pytest.mark.usefixtures("nothing_loaded")
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (errno.ENOSPC, "is on a disk that is full; make room there"),
+        (errno.EACCES, "may not be written to by you"),
+        (errno.EROFS, "is on a disk that can only be read"),
+        (errno.EIO, r"cannot be written to \(Input/output error\)"),
+    ],
+)
+def test_a_folder_that_takes_no_file_is_told_before_a_model_is_loaded(
+    photographs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, reason: str
+):
+    def refuse(**_: object) -> None:
+        raise OSError(number, {errno.EIO: "Input/output error"}.get(number, ""))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(SettingsError, match=rf"^--out: .*{reason}\."):
+        report(photographs[0], "--out", tmp_path / "out")
+
+
+@pytest.mark.skipif(
+    os.name == "nt" or not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere"
+)
+@pytest.mark.usefixtures("nothing_loaded")
+def test_a_folder_of_someone_else(photographs: list[Path], tmp_path: Path):
+    (tmp_path / "closed").mkdir(mode=0o500)
+    with pytest.raises(SettingsError, match="may not be written to by you"):
+        report(photographs[0], "--out", tmp_path / "closed")
+
+
+def test_names_that_no_report_can_have_are_told_before_a_model_is_loaded(
+    photographs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.delattr("skingpt4.weights.build.build_model")
+    (tmp_path / "arm-report.html").mkdir()
+    assert report(photographs[0], "--out", tmp_path, "--force") == 2
+    assert "arm-report.html is there, but is a folder; the report" in capsys.readouterr().err
+    if os.name != "nt":
+        assert report(photographs[0].rename(tmp_path / ("x" * 245 + ".jpg")), "--out", tmp_path) == 2
+        assert "is too long a name" in capsys.readouterr().err
+
+
+def test_the_check_leaves_nothing(photographs: list[Path], tmp_path: Path):
+    out = tmp_path / "new"
+    assert report(photographs[2], "--out", out) == 2
+    assert not [*out.iterdir()]
+
+
+def test_every_option_of_the_command_has_words_and_every_format_is_named():
+    parser = argparse.ArgumentParser()
+    command.add(parser)
+    helps = {each.dest: each.help or "" for each in parser._actions}
+    assert all(helps[name] for name in ("images", "out", "format", "red_flags", "force"))
+    assert all(name in helps["format"] for name in command.FORMATS)
