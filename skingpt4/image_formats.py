@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import struct
 import warnings
+from collections.abc import Iterator
 from io import SEEK_CUR, BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -34,9 +37,16 @@ DICOM_ELEMENTS = (
 )
 DICOM_COLOURS = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")  # a file, a frame
+JPEG_FAMILY = "1.2.840.10008.1.2.4."  # JPEG 2000 and JPEG-LS among them
 JPEG_CODINGS = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")  # baseline, extended
 JPEG_2000_CODINGS = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")  # without and with loss
 PIXEL_DATA = b"\xe0\x7f\x10\0"  # the tag (7FE0,0010)
+# Marker segments of JPEG and JPEG-LS. What else begins with FF is data, filling or a restart.
+JPEG_MARKER = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
+JPEG_START, JPEG_END, JPEG_SCAN = 0xD8, 0xD9, 0xDA
+JPEG_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # they hold the size; F7 is that of JPEG-LS
+MAX_SCANS = 100  # of a JPEG; each decodes the whole picture again, and encoders make about ten
+JPEG_2000_SIZE = re.compile(rb"\xff\x4f\xff\x51.{4}(.{16})", re.DOTALL)
 BAND_ROWS = 256  # what is converted at a time: indices take eight times the memory of the pixels
 
 
@@ -56,6 +66,9 @@ def read_picture(stream: BinaryIO, name: str, max_pixels: int) -> Image:
             f"{name} is no image that can be read ({READABLE} were expected). Save the picture as JPEG or PNG."
         )
     check_size(image.size, name, max_pixels)
+    if image.format in ("JPEG", "MPO"):
+        stream.seek(0)
+        _check_scans(stream.read(), name)
     _load(image)
     return image
 
@@ -76,6 +89,25 @@ def check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise ImageError(f"{name} has {width} x {height} pixels; at most {max_pixels:,} are read. Make it smaller.")
+
+
+def _check_scans(jpeg: bytes, name: str) -> None:
+    """Raise `ImageError` for a JPEG that holds its picture so many times over that decoding would take minutes."""
+    if sum(marker == JPEG_SCAN for marker, _ in _jpeg_segments(jpeg)) > MAX_SCANS:
+        raise ImageError(f"{name} is a JPEG of more than {MAX_SCANS} scans, which is not read. Save it anew as JPEG.")
+
+
+def _jpeg_segments(jpeg: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker and beginning of each segment of a JPEG's (first) picture, without those inside of other segments."""
+    at = 0
+    while found := JPEG_MARKER.search(jpeg, at):
+        marker, at = found[1][0], found.end()
+        if marker == JPEG_END:
+            return
+        if marker == JPEG_START:
+            continue
+        yield marker, jpeg[at : at + 7]
+        at += max(2, int.from_bytes(jpeg[at : at + 2], "big"))
 
 
 def _opened(stream: BinaryIO, head: bytes) -> ImageFile | None:
@@ -148,6 +180,8 @@ def _read_dicom(stream: BinaryIO, name: str, max_pixels: int) -> Image:
         raise ImageError(f"{name} is deflated DICOM, which is not read. Export it uncompressed or as JPEG.")
     header = dcmread(stream, stop_before_pixels=True, specific_tags=list(DICOM_ELEMENTS))
     bits = _checked_bits(header, name, max_pixels)
+    if coding.startswith(JPEG_FAMILY):
+        _check_codestream(_frame(stream, header), header, name, max_pixels)
     try:
         image = _dicom_jpeg(stream, header) if coding in JPEG_CODINGS and bits == 8 else _dicom_levels(stream, header)
     except (RuntimeError, NotImplementedError) as error:  # of every decoder at once, with its several lines of reasons
@@ -170,18 +204,47 @@ def _dicom_jpeg(stream: BinaryIO, header: Dataset) -> Image:
     """
     from PIL import Image as PILImage
     from PIL import JpegImagePlugin
-    from pydicom.encaps import get_frame
 
-    if stream.read(4) != PIXEL_DATA:
-        raise EOFError("it ends before the pixels")
-    stream.seek(8, SEEK_CUR)  # the kind and the length of the element
-    frame = get_frame(stream, 0, number_of_frames=int(header.get("NumberOfFrames") or 1))
-    image = JpegImagePlugin.JpegImageFile(BytesIO(frame), "")
+    image = JpegImagePlugin.JpegImageFile(BytesIO(_frame(stream, header)), "")
     if header.PhotometricInterpretation == "RGB" and not {"jfif", "adobe"} & image.info.keys():
         image.draft("YCbCr", image.size)  # to Pillow it is YCbCr: so nothing is converted
         if image.mode == "YCbCr":
             return PILImage.frombytes("RGB", image.size, image.tobytes())
     return image
+
+
+def _frame(stream: BinaryIO, header: Dataset) -> bytes:
+    """The first frame as it is stored, of a stream that stands before compressed pixels, and does so again after."""
+    from pydicom.encaps import get_frame
+
+    before = stream.tell()
+    if stream.read(4) != PIXEL_DATA:
+        raise EOFError("it ends before the pixels")
+    stream.seek(8, SEEK_CUR)  # the kind and the length of the element
+    frame = get_frame(stream, 0, number_of_frames=int(header.get("NumberOfFrames") or 1))
+    stream.seek(before)
+    return frame
+
+
+def _check_codestream(frame: bytes, header: Dataset, name: str, max_pixels: int) -> None:
+    """Raise `ImageError` where the frame says another size than the file's header: decoders believe the frame, take
+    memory for it, and GDCM ends the whole process when it cannot have that.
+    """
+    sizes = []
+    for marker, segment in _jpeg_segments(frame) if frame.startswith(b"\xff\xd8") else ():
+        if marker in JPEG_FRAMES and len(segment) == 7:
+            sizes.append((int.from_bytes(segment[5:7], "big"), int.from_bytes(segment[3:5], "big")))
+    for found in JPEG_2000_SIZE.finditer(frame):
+        right, bottom, left, top = struct.unpack(">4I", found[1])
+        sizes.append((right - left, bottom - top))
+    for size in sizes:
+        check_size(size, name, max_pixels)
+        if size != (header.Columns, header.Rows):
+            raise ImageError(
+                f"{name} is DICOM for {header.Columns} x {header.Rows} pixels, but holds {size[0]} x {size[1]}. "
+                "Export it again, or as JPEG or PNG."
+            )
+    _check_scans(frame if frame.startswith(b"\xff\xd8") else b"", name)
 
 
 def _dicom_levels(stream: BinaryIO, header: Dataset) -> Image:

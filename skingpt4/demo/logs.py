@@ -10,12 +10,14 @@ import sys
 import threading
 import traceback
 import warnings
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gradio import Blocks
 
 LOGGER = logging.getLogger(__name__)
+REPEATED_AFTER_SECONDS = 60  # a line that is equal to one that was logged
 
 
 def places(error: BaseException | None) -> str:
@@ -33,16 +35,45 @@ class PlacesOnly(logging.Formatter):
     """Time, who speaks, and of a fault its places. Messages of other libraries are left out: they quote values."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{self.formatTime(record)} {record.levelname} {record.name}"
-        if record.name == LOGGER.name:
-            return f"{line}: {record.getMessage()}"
-        return f"{line}: {places(record.exc_info[1])}" if record.exc_info else line
+        left_out = getattr(record, "left_out", 0)
+        more = f"\n  (and {left_out} times since it was last told)" if left_out else ""
+        return f"{self.formatTime(record)} {_told(record)}{more}"
+
+
+class EqualLinesSeldom(logging.Filter):
+    """Whoever can cause a fault can cause it a thousand times a second, and would fill the disk with its log. A line is
+    told once in a minute, the next time with how many were left out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._told: dict[str, tuple[float, int]] = {}  # when, and how many left out since; as many as the code's places
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        line, now = _told(record), monotonic()
+        with self._lock:
+            before, left_out = self._told.get(line, (float("-inf"), 0))
+            if now - before < REPEATED_AFTER_SECONDS:
+                self._told[line] = before, left_out + 1
+                return False
+            self._told[line] = now, 0
+        record.left_out = left_out
+        return True
+
+
+def _told(record: logging.LogRecord) -> str:
+    line = f"{record.levelname} {record.name}"
+    if record.name == LOGGER.name:
+        return f"{line}: {record.getMessage()}"
+    return f"{line}: {places(record.exc_info[1])}" if record.exc_info else line
 
 
 def keep_out_of_logs() -> None:
     """From here on this process logs places only: its loggers, warnings of libraries, faults in threads."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PlacesOnly())
+    handler.addFilter(EqualLinesSeldom())
     logging.basicConfig(handlers=[handler], level=logging.ERROR, force=True)
     warnings.simplefilter("ignore")  # those of pydicom quote what stands in the file
     threading.excepthook = lambda fault: LOGGER.error(places(fault.exc_value))

@@ -97,6 +97,11 @@ class Patient:
         self.page.fill("#question textarea", question)
         self.page.press("#question textarea", "Enter")
 
+    @property
+    def box(self) -> Locator:
+        """Where questions are typed."""
+        return self.page.locator("#question textarea")
+
     def answer(self, number: int) -> str:
         """The conversation's `number`-th answer, once it is whole."""
         expect(self.at("chat").locator(".message.bot")).to_have_count(number, timeout=PATIENCE_MS)

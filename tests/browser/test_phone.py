@@ -20,7 +20,8 @@ def test_a_visit_on_a_phone_needs_no_scrolling_to_the_side(patients: Callable[..
     patient.open()
     assert not patient.page.evaluate(WIDER)
     patient.accept()
-    assert "image/*" in str(patient.page.get_attribute("#upload input", "accept"))  # a phone then offers its camera
+    # Told no type, a phone offers its camera beside all of its files.
+    assert patient.page.get_attribute("#upload input", "accept") is None
     patient.add(saved(drawing(disease="psoriasis"), tmp_path / "a.png"))
     assert not patient.page.evaluate(WIDER)
     patient.at("start").tap()
@@ -31,3 +32,18 @@ def test_a_visit_on_a_phone_needs_no_scrolling_to_the_side(patients: Callable[..
     for name in ("report", "restart", "ask"):
         box = patient.at(name).bounding_box()
         assert box is not None and box["height"] >= 40, name  # for a thumb
+
+
+def test_on_a_small_phone_the_conversation_stands_above_the_box(
+    patients: Callable[..., Patient], tmp_path: Path
+) -> None:
+    patient = patients(**{**PHONE, "viewport": {"width": 360, "height": 740}})
+    patient.begin(saved(drawing(disease="psoriasis"), tmp_path / "a.png"))
+    patient.page.evaluate("window.scrollTo(0, 0)")
+    patient.at("start").tap()
+    patient.answer(1)
+    patient.page.evaluate("window.scrollTo(0, 0)")
+    expect(patient.at("asking")).to_be_in_viewport(ratio=1)
+    chat, asking = patient.at("chat").bounding_box(), patient.at("asking").bounding_box()
+    assert chat is not None and asking is not None
+    assert chat["height"] >= 180 and chat["y"] + chat["height"] <= asking["y"]

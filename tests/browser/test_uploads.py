@@ -35,6 +35,23 @@ def test_each_bad_file_is_told_and_the_next_one_is_taken(patients: Callable[...,
         expect(patient.at("photo_status")).to_have_text(words.READY)
 
 
+def test_the_name_of_a_file_is_no_reason_to_refuse_it_and_each_refusal_is_its_own(
+    patient: Patient, tmp_path: Path
+) -> None:
+    patient.accept()
+    (tmp_path / "empty.png").write_bytes(b"")
+    patient.add(tmp_path / "empty.png")
+    first = patient.at("photo_status").inner_text()
+    (tmp_path / "letter.docx").write_bytes(b"PK" + bytes(100))
+    patient.add(tmp_path / "letter.docx")
+    expect(patient.at("photo_status")).to_contain_text("⚠")
+    expect(patient.at("photo_status")).not_to_have_text(first)
+    expect(patient.page.get_by_text("Invalid file type")).to_have_count(0)
+    saved(drawing(), tmp_path / "good.png").rename(tmp_path / "good")
+    patient.add(tmp_path / "good")
+    expect(patient.at("photo_status")).to_have_text(words.READY)
+
+
 def test_a_turned_photograph_is_shown_and_answered_upright(patients: Callable[..., Patient], tmp_path: Path) -> None:
     upright = drawing().crop((0, 0, 448, 300))
     lying, exif = upright.transpose(Image.Transpose.ROTATE_90), Image.Exif()
@@ -53,6 +70,7 @@ def test_photographs_of_phones_and_hospitals_are_taken(patient: Patient, tmp_pat
     files = {
         "IMG_1.HEIC": encoded(grainy((320, 240)), "HEIF"),
         "1.2.3.dcm": stored(dicom(COLOURS, "RGB")),
+        "IM000001": stored(dicom(COLOURS, "RGB")),  # as archives of hospitals name them
         "IMG_2.jpg": encoded(grainy((8064, 6048)), "JPEG", quality=85),
     }
     for name, data in files.items():

@@ -87,6 +87,52 @@ def test_experts_see_speed_checkpoint_and_where_the_model_looked(patient: Patien
     assert patient.ask("Is it red?", 2) == conversation.ask("Is it red?", Sampling(max_new_tokens=3)).strip()
 
 
+def test_a_half_typed_question_stays_whatever_else_is_pressed(patient: Patient, tmp_path: Path) -> None:
+    file = saved(drawing(), tmp_path / "a.png")
+    patient.begin(file)
+    patient.box.fill("Is it")
+    patient.describe()
+    expect(patient.box).to_have_value("Is it")
+    patient.button(next(iter(words.SUGGESTIONS))).click()
+    patient.answer(2)
+    expect(patient.box).to_have_value("Is it")
+    patient.set(longest=3)
+    patient.at("report").click()
+    expect(patient.at("downloads")).to_be_visible()
+    patient.wait()
+    expect(patient.box).to_have_value("Is it")
+    patient.at("show_heatmap").click()
+    expect(patient.at("heatmap").locator("img")).to_be_visible()
+    patient.wait()
+    expect(patient.box).to_have_value("Is it")
+    patient.box.press("Enter")
+    patient.answer(3)
+    assert patient.said("user")[-1] == "Is it"
+    expect(patient.box).to_have_value("")
+    patient.box.fill("for this photograph only")
+    patient.restart()
+    patient.add(file)
+    expect(patient.box).to_have_value("")
+
+
+def test_a_setting_that_cannot_be_is_named_and_nothing_is_lost(patient: Patient, tmp_path: Path) -> None:
+    patient.begin(saved(drawing(), tmp_path / "a.png"))
+    answer = patient.describe()
+    for seed in (-5, 1e23):
+        patient.set(seed=seed)
+        patient.type("What is it?")
+        expect(patient.at("status")).to_contain_text("“Seed” (under “For experts”) must be a whole number from 0 to")
+        expect(patient.box).to_have_value("What is it?")
+        expect(patient.page.get_by_text("Error", exact=True)).to_have_count(0)
+        assert patient.said("bot") == [answer]
+        patient.set(seed=1)
+        patient.at("show_heatmap").click()  # the line tells of something else
+        expect(patient.at("status")).to_have_text(words.SEE_HEATMAP)
+        patient.wait()
+    patient.at("ask").click()
+    assert patient.answer(2)
+
+
 def test_keys_are_enough(patient: Patient) -> None:
     patient.open()
     press = patient.page.keyboard.press

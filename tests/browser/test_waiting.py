@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
-from patient import Patient, drawing, saved
+from patient import PHONE, Patient, drawing, saved
 from playwright.sync_api import expect
 from recital import ids_of, teach
 from tiny_models import settings_for
@@ -33,11 +34,11 @@ def endless_url(tiny_checkpoints: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def talkers(patients: Callable[..., Patient], endless_url: str, tmp_path: Path) -> Callable[[], Patient]:
+def talkers(patients: Callable[..., Patient], endless_url: str, tmp_path: Path) -> Callable[..., Patient]:
     """Makes patients whose photograph is there, and whose answers are as long as they can be."""
 
-    def make() -> Patient:
-        patient = patients(endless_url)
+    def make(**options: Any) -> Patient:
+        patient = patients(endless_url, **options)
         patient.begin(saved(drawing(), tmp_path / "a.png"))
         patient.set(longest=1000)
         return patient
@@ -54,7 +55,7 @@ def keep_the_model(patient: Patient) -> None:
     expect(patient.at("status")).to_contain_text(words.REPORTING)
 
 
-def test_the_answer_streams_and_stops(talkers: Callable[[], Patient]) -> None:
+def test_the_answer_streams_and_stops(talkers: Callable[..., Patient]) -> None:
     patient = talkers()
     patient.at("start").click()
     expect(patient.at("status")).to_have_text(words.ANSWERING)
@@ -77,7 +78,7 @@ def test_the_answer_streams_and_stops(talkers: Callable[[], Patient]) -> None:
     assert patient.ask("What is it?", 2) == "a the a the"
 
 
-def test_others_wait_see_their_place_and_may_stop_waiting(talkers: Callable[[], Patient]) -> None:
+def test_others_wait_see_their_place_and_may_stop_waiting(talkers: Callable[..., Patient]) -> None:
     first, second = talkers(), talkers()
     keep_the_model(first)
     second.type("Is it dangerous?")
@@ -86,10 +87,34 @@ def test_others_wait_see_their_place_and_may_stop_waiting(talkers: Callable[[], 
     second.at("stop").click()
     second.wait()
     expect(second.at("status")).to_have_text(words.STOPPED)
-    expect(second.page.locator("#question textarea")).to_have_value("Is it dangerous?")
+    expect(second.box).to_have_value("Is it dangerous?")
 
 
-def test_others_are_answered_when_it_is_their_turn(talkers: Callable[[], Patient]) -> None:
+def test_only_typed_questions_come_back_to_where_they_were_typed(talkers: Callable[..., Patient]) -> None:
+    first, second = talkers(), talkers()
+    keep_the_model(first)
+    second.box.fill("Is it")
+    second.at("start").click()
+    expect(second.at("status")).to_have_text(words.waiting(1))
+    second.at("stop").click()
+    second.wait()
+    expect(second.at("status")).to_have_text(words.STOPPED)
+    expect(second.box).to_have_value("Is it")
+
+
+def test_a_phone_shows_the_growing_answer_and_the_button_that_stops_it(talkers: Callable[..., Patient]) -> None:
+    patient = talkers(**{**PHONE, "viewport": {"width": 360, "height": 740}})
+    patient.button(words.EXPERTS).tap()
+    patient.page.evaluate("window.scrollTo(0, 0)")
+    patient.at("start").tap()
+    expect(patient.at("status")).to_have_text(words.ANSWERING)
+    expect(patient.at("chat")).to_be_in_viewport(ratio=1)
+    expect(patient.at("stop")).to_be_in_viewport(ratio=1)
+    patient.at("stop").tap()
+    patient.wait()
+
+
+def test_others_are_answered_when_it_is_their_turn(talkers: Callable[..., Patient]) -> None:
     first, second = talkers(), talkers()
     second.set(longest=4)
     keep_the_model(first)
@@ -99,7 +124,7 @@ def test_others_are_answered_when_it_is_their_turn(talkers: Callable[[], Patient
     assert second.answer(1) == "a the a the"
 
 
-def test_starting_again_and_leaving_make_room_for_others(talkers: Callable[[], Patient]) -> None:
+def test_starting_again_and_leaving_make_room_for_others(talkers: Callable[..., Patient]) -> None:
     leaving, restarting, last = talkers(), talkers(), talkers()
     last.set(longest=4)
     keep_the_model(leaving)
@@ -115,7 +140,7 @@ def test_starting_again_and_leaving_make_room_for_others(talkers: Callable[[], P
     expect(restarting.at("chat")).to_be_hidden()
 
 
-def test_a_report_tells_how_far_it_is_and_may_be_stopped(talkers: Callable[[], Patient]) -> None:
+def test_a_report_tells_how_far_it_is_and_may_be_stopped(talkers: Callable[..., Patient]) -> None:
     patient = talkers()
     patient.set(longest=4)
     assert patient.describe() == "a the a the"

@@ -19,13 +19,14 @@ from visitors import Tab
 
 from skingpt4.chat.conversation import Chat
 from skingpt4.demo.page import words
+from skingpt4.demo.page.expert import sampling_of
 from skingpt4.demo.page.line import BusyError, Line
 from skingpt4.demo.page.visit import Visit
 from skingpt4.demo.server import launch as demo_page
 from skingpt4.demo.server.access import Access
 from skingpt4.demo.server.launch import OpenPage
 from skingpt4.engines.sampling import Sampling
-from skingpt4.errors import DeviceError, ImageError
+from skingpt4.errors import DeviceError, ImageError, SettingsError
 from skingpt4.prompts import Turn
 from skingpt4.settings import Settings
 from skingpt4.vocabulary import CLINICAL_PROMPTS, NOT_A_DIAGNOSIS
@@ -127,6 +128,33 @@ def test_sampling_reaches_the_model(tab: Tab) -> None:
     assert len({str(answer[-1]) for answer in answers}) == 3
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "label"),
+    [
+        (0, float("nan"), "Temperature"),
+        (1, 0, "Top-p"),
+        (2, 2.5, "Longest answer"),
+        (3, "much", "Repetition penalty"),
+        (4, 9, "Beams"),
+        (5, -5, "Seed"),
+        (5, 1e23, "Seed"),
+        (5, 10**400, "Seed"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_told_by_its_name(place: int, value: object, label: str) -> None:
+    numbers: list[object] = [*GREEDY]
+    numbers[place] = value
+    with pytest.raises(SettingsError, match=f"“{label}”.* must be a (whole )?number from"):
+        sampling_of(numbers)
+
+
+def test_settings_that_cannot_be_end_in_the_line_of_state(tab: Tab) -> None:
+    show(tab)
+    for function, question in (("ask", ["What?"]), ("report", [])):
+        assert tab.told(function, *question, *GREEDY[:5], -5).startswith("⚠ “Seed”")
+    assert len(said(tab.call("ask", "What?", *GREEDY[:5], None))) == 2  # an empty box is the default
+
+
 def test_html_in_a_question_is_shown_not_obeyed(tab: Tab) -> None:
     show(tab)
     assert said(tab.call("ask", "<img src=x>?", *GREEDY))[0] == ("user", "&lt;img src=x&gt;?")
@@ -203,10 +231,19 @@ def test_the_answer_grows_and_a_stopped_one_ends_and_the_talk_goes_on(
 
 def test_a_question_that_cannot_be_answered_is_taken_back_to_where_it_was_typed(tiny_model: Any) -> None:
     visit = visit_of(Chat(*tiny_model))
-    question = "why " * 3000
+    question = "? ! " * 900  # few characters, many tokens
     list(visit.ask(question, Sampling()))
     assert visit.messages == [] and not visit.busy
     assert visit.draft == question.strip() and visit.status.startswith("⚠ The question is too long")
+
+
+def test_a_question_of_many_pages_is_told_before_others_wait_for_it(tiny_model: Any) -> None:
+    visit = visit_of(Chat(*tiny_model))
+    question = "<s" * 200_000 + ">" * 200_000
+    list(visit.ask(question, Sampling()))
+    assert visit.status == words.TOO_LONG and visit.draft == question and visit.messages == []
+    list(visit.ask("What \ud800 is it?", Sampling(max_new_tokens=2)))
+    assert visit.messages[0]["content"] == "What  is it?" and len(visit.messages) == 2
 
 
 def test_no_answer_and_forgotten_turns_are_told(tiny_model: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import gradio as gr
 import httpx
@@ -11,6 +12,7 @@ from demo_process import until
 from starlette.middleware import Middleware
 from visitors import Tab, served
 
+from skingpt4.demo.visitors import kept as kept_module
 from skingpt4.demo.visitors import sessions as sessions_module
 from skingpt4.demo.visitors.sessions import COOKIE, SessionError, SessionMiddleware, Sessions
 
@@ -46,6 +48,13 @@ def url(sessions: Sessions, talks: list[Talk]) -> Iterator[str]:
         yield opened
 
 
+def asking(visitor: str, page: str) -> gr.Request:
+    """A handler's request."""
+    request = gr.Request(session_hash=page)
+    request.request = type("Request", (), {"scope": {sessions_module.VISITOR: visitor}})()
+    return request
+
+
 def page_of(sessions: Sessions, talks: list[Talk]) -> gr.Blocks:
     """A page with handlers that use sessions as the demo's do."""
 
@@ -54,7 +63,19 @@ def page_of(sessions: Sessions, talks: list[Talk]) -> gr.Blocks:
         return talks[-1]
 
     def keep(name: str, media_type: str, text: str, request: gr.Request) -> str:
+        sessions.check(request)  # the page is known from here on
         return sessions.keep(request, name, media_type, text.encode())
+
+    def report(again: str, request: gr.Request) -> str:
+        """What is ready only after the tab was closed, which may have begun anew."""
+        talk = sessions.hold(request, begin)
+        until(lambda: talk.left > 0)
+        if again:
+            sessions.hold(asking(*sessions.check(request)), begin)
+        try:
+            return sessions.keep(request, "report.html", "text/html", b"a report")
+        except SessionError as error:
+            return str(error)
 
     def say(text: str, request: gr.Request) -> str:
         try:
@@ -72,6 +93,7 @@ def page_of(sessions: Sessions, talks: list[Talk]) -> gr.Blocks:
         boxes[0].submit(keep, boxes, shown, api_name="keep")
         boxes[1].submit(say, boxes[0], shown, api_name="say")
         boxes[2].submit(forget, None, None, api_name="restart")
+        boxes[0].change(report, boxes[0], shown, api_name="report")
         page.unload(forget)
     return page
 
@@ -185,6 +207,39 @@ def test_a_closed_tab_is_forgotten(tab: Tab, talks: list[Talk]) -> None:
     assert mine.left == 1
 
 
+@pytest.mark.parametrize("again", ["", "again"])
+def test_what_is_ready_after_the_tab_was_closed_is_kept_for_nobody(
+    again: str, tab: Tab, sessions: Sessions, talks: list[Talk]
+) -> None:
+    before, begun = sessions.size, len(talks)
+    with tab.browser.stream("GET", f"/gradio_api/heartbeat/{tab.page}") as heartbeat, ThreadPoolExecutor(1) as pool:
+        lines = heartbeat.iter_lines()
+        assert next(lines) == "data: ALIVE"
+        told = pool.submit(tab.call, "report", again)
+        assert until(lambda: len(talks) > begun)
+        heartbeat.close()
+    assert told.result() == ["This page was closed or started again."]
+    assert sessions.size == before
+
+
+def test_a_visitor_holds_few_pages_and_all_together_not_too_many(
+    url: str, talks: list[Talk], sessions: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, begun = Tab(url), len(talks)
+    tabs = [first, *[Tab(url, first.browser) for _ in range(sessions_module.VISITOR_HELD)]]
+    path = None
+    for number, tab in enumerate(tabs):
+        assert tab.call("say", "a") == ["a"]
+        if number == 1:
+            path = kept(tab)
+            first.call("say", "b")  # so the second is the least recently used
+    assert [talk.left for talk in talks[begun:]] == [0, 1, *[0] * (len(tabs) - 2)]
+    assert path is not None and first.browser.get(path).status_code == 404
+    monkeypatch.setattr(sessions_module, "ALL_HELD", len(sessions._held))
+    assert Tab(url).call("say", "a") == [kept_module.FULL]
+    assert Tab(url, first.browser).call("say", "a") == ["a"]  # in the place of another one of theirs
+
+
 def test_an_idle_browser_is_forgotten_and_one_in_use_is_not(talks: list[Talk]) -> None:
     with (
         Sessions(idle_seconds=1.5) as sessions,
@@ -212,20 +267,8 @@ def test_closing_forgets_everything(talks: list[Talk]) -> None:
         assert [talk.left for talk in talks[-2:]] == [1, 1]
 
 
-def test_one_visitor_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions_module, "VISITOR_BYTES", 100)
-    monkeypatch.setattr(sessions_module, "ALL_BYTES", 250)
-    with Sessions() as sessions:
-        tokens = [sessions.add("a", "page", "x", "text/plain", bytes(40)) for _ in range(5)]
-        assert [sessions.get(token, "a") is not None for token in tokens] == [False] * 3 + [True] * 2
-        sessions.add("b", "page of b", "x", "text/plain", bytes(100))
-        with pytest.raises(SessionError, match=r"nothing more can be kept. Try again later"):
-            sessions.add("c", "page of c", "x", "text/plain", bytes(100))
-        assert sessions.get(tokens[-1], "a") is not None
-
-
 def test_the_urls_lie_below_the_path_of_a_proxy() -> None:
     with Sessions("/skin/") as sessions:
-        request = gr.Request(session_hash="page")
-        request.request = type("Request", (), {"scope": {sessions_module.VISITOR: "a"}})()
+        request = asking("a", "page")
+        sessions.hold(request, Talk)
         assert sessions.keep(request, "a b.pdf", "application/pdf", b"x").startswith("/skin/kept/")

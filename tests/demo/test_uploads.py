@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
-from demo_process import Server, started
+from demo_process import Server, started, until
 from PIL import Image
 from test_images_dicom import COLOURS, dicom, stored
 from upload_files import BAD, BOMB, encoded, grainy
 from visitors import Tab, file_value, jpeg
 
 from skingpt4.demo.page.words import READY
+from skingpt4.demo.visitors.decoding import CRASHED, LONGEST_SIDE_PX, as_png
 from skingpt4.demo.visitors.private_folder import PrivateFolder
-from skingpt4.demo.visitors.uploads import DRAINED_BYTES, LONGEST_SIDE_PX, TOO_BIG, UPLOAD_LIMIT, as_png
+from skingpt4.demo.visitors.uploads import DRAINED_BYTES, TOO_BIG, UPLOAD_LIMIT
 from skingpt4.images import open_image
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -170,8 +173,42 @@ def test_photographs_of_48_megapixels_are_read_one_after_the_other(program: Serv
         assert said == [READY] * many
         growth.append((program.peak_bytes - before) / MIB)
     print(f"48 megapixels take {growth[0]:.0f} MiB for a moment, four at once {growth[1]:.0f} MiB")
-    assert growth[0] < 450
+    assert growth[0] < 150  # a process of its own decodes
     assert growth[1] < growth[0] + 4 * (len(photograph) / MIB * 3 + 30)  # the files and results of all, one decoding
+
+
+def decoder_of(program: Server) -> Path:
+    """In /proc: the process that decodes."""
+    children = Path(f"/proc/{program.process.pid}/task").glob("*/children")
+    (decoder,) = [f"/proc/{child}" for each in children for child in each.read_text().split()]
+    return Path(decoder)
+
+
+def test_the_decoder_has_no_network_and_little_memory(program: Server, tab: Tab) -> None:
+    assert tab.told("look", tab.upload(jpeg())) == READY
+    decoder = decoder_of(program)
+    limits = {line[:26].strip(): line[26:].split()[0] for line in (decoder / "limits").read_text().splitlines()}
+    assert limits["Max core file size"] == "0"
+    assert int(limits["Max address space"]) < 2500 * MIB
+    assert [each for each in (decoder / "fd").iterdir() if str(each.readlink()).startswith("socket")] == []
+    assert "Umask:\t0077" in (decoder / "status").read_text()
+    assert "torch" not in (decoder / "maps").read_text()
+
+
+def test_a_crash_of_the_decoder_harms_one_picture_only(program: Server, tab: Tab) -> None:
+    pid = int(decoder_of(program).name)
+    os.kill(pid, signal.SIGSTOP)  # so that it is not done before
+    with ThreadPoolExecutor(1) as pool:
+        value = pool.submit(tab.upload, jpeg())
+        time.sleep(2)  # until it has arrived
+        os.kill(pid, signal.SIGABRT)
+        os.kill(pid, signal.SIGCONT)
+    assert tab.told("look", value.result()) == f"⚠ {CRASHED}"
+    assert tab.told("look", tab.upload(jpeg())) == READY
+    decoder = decoder_of(program)
+    os.kill(int(decoder.name), signal.SIGKILL)  # while it waits: nobody is harmed
+    assert until(lambda: "State:\tZ" in (decoder / "status").read_text())
+    assert tab.told("look", tab.upload(jpeg())) == READY
 
 
 def test_a_small_picture_stays_as_it_is_and_a_large_one_is_made_smaller() -> None:
@@ -218,7 +255,9 @@ def test_no_folder_stays_however_the_program_ends(how: signal.Signals, tmp_path:
         folder = program.folder
         assert folder.is_dir() and folder.stat().st_mode & 0o777 == 0o700
         assert program.status("Umask") == "0077"
+        decoder = decoder_of(program)
         code = program.end(how)
+        assert until(lambda: not decoder.exists())
     if how == signal.SIGKILL:
         assert folder.exists() and list(folder.iterdir()) == []
         PrivateFolder().close()  # the next start

@@ -68,6 +68,10 @@ dl.facts dt { font-weight: 600; } dl.facts dd { margin: 0; overflow-wrap: anywhe
   #banner { position: static; }
   #head p { display: none; }
   img.photo { max-height: 170px; }
+  /* While an answer grows, it and the button that stops it stand on the first screen. */
+  #main:has(#chat) #photograph img.photo { max-height: 64px; }
+  #chat { height: 33svh !important; min-height: 180px; }
+  #asking { position: sticky; bottom: 0; z-index: 50; padding: .4rem 0; background: var(--body-background-fill); }
   .banner { font-size: .88rem; padding: .4rem .7rem; }
   #welcome { padding: .9rem; margin: .3rem auto; }
   dl.facts { grid-template-columns: 1fr; }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,13 +13,14 @@ from skingpt4.chat.conversation import Chat
 from skingpt4.chat.notices import notices
 from skingpt4.demo.page import panels, words
 from skingpt4.demo.page.examples import Example, examples
+from skingpt4.demo.page.expert import sampling_of
 from skingpt4.demo.page.handing_out import heatmap_url, photograph_url, report_urls
 from skingpt4.demo.page.line import Line
 from skingpt4.demo.page.visit import Visit
 from skingpt4.demo.page.widgets import Widgets, lay_out
 from skingpt4.demo.visitors.sessions import SessionError, Sessions
 from skingpt4.engines.sampling import Sampling
-from skingpt4.errors import SkinGPTError
+from skingpt4.errors import SettingsError
 from skingpt4.report.identity import identity_of
 from skingpt4.settings import Settings
 
@@ -32,6 +33,8 @@ WAITING_PLACES = 32  # how many may wait for the model; one more is told that th
 AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
 # In Gradio's queue nobody waits: `Line` lets one visitor after the other to the model, and tells everyone's place.
 STEPS: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
+# Gradio does not look at what the browser sends: where it refuses a number, it covers every output with “Error”.
+AS_SENT: dict[str, Any] = {"preprocess": False}
 
 Shown = dict[Any, Any]  # widget -> its new value or state; the others stay as they are
 
@@ -60,22 +63,22 @@ class Handlers:
         """Wire the widgets."""
         w = self.widgets
         w.accept.click(self.accept, None, [w.welcome, w.main], api_visibility="private", **AT_ONCE)
-        looks = [self._on(w.upload.upload, self.look, [w.upload], "look", preprocess=False)]
+        looks = [self._on(w.upload.upload, self.look, [w.upload], "look", **AS_SENT)]
         looks += [
             self._on(button.click, self._looking_at(example))
             for button, example in zip(w.examples, examples(), strict=True)
         ]
         asks = [
-            self._on(w.start.click, self._asking(words.START_PROMPT), w.sampling),
-            self._on(w.ask.click, self.ask, [w.question, *w.sampling], "ask"),
-            self._on(w.question.submit, self.ask, [w.question, *w.sampling]),
+            self._on(w.start.click, self._asking(words.START_PROMPT), w.sampling, **AS_SENT),
+            self._on(w.ask.click, self.ask, [w.question, *w.sampling], "ask", **AS_SENT),
+            self._on(w.question.submit, self.ask, [w.question, *w.sampling], **AS_SENT),
         ]
         asks += [
-            self._on(button.click, self._asking(prompt), w.sampling)
+            self._on(button.click, self._asking(prompt), w.sampling, **AS_SENT)
             for button, prompt in zip(w.suggestions, words.SUGGESTIONS.values(), strict=True)
         ]
         works = [
-            self._on(w.report.click, self.report, w.sampling, "report"),
+            self._on(w.report.click, self.report, w.sampling, "report", **AS_SENT),
             self._on(w.show_heatmap.click, self.heatmap, [], "heatmap"),
         ]
         w.stop.click(self.stop, None, None, api_name="stop", **AT_ONCE)
@@ -110,22 +113,25 @@ class Handlers:
     def _begin(self, request: gr.Request, take: Callable[[], Image], said: str, alt: str) -> Iterator[Shown]:
         visit = self.visit(request)
         show = partial(photograph_url, self.sessions, request)
-        yield from self._steps(visit, visit.look(take, show, said, alt))
+        yield from self._steps(visit, visit.look(take, show, said, alt), box=True)
 
-    def ask(self, request: gr.Request, question: str, *sampling: Any) -> Iterator[Shown]:
+    def ask(self, request: gr.Request, question: object, *numbers: object) -> Iterator[Shown]:
         visit = self.visit(request)
-        yield from self._steps(visit, visit.ask(question, _sampling(*sampling)))
+        typed = question if isinstance(question, str) else ""
+        # The box is left alone where its question is not even looked at.
+        yield from self._sampled(visit, numbers, lambda sampling: visit.ask(typed, sampling), box=not visit.busy)
 
     def _asking(self, prompt: str) -> Callable[..., Iterator[Shown]]:
-        def ask(request: gr.Request, *sampling: Any) -> Iterator[Shown]:
-            yield from self.ask(request, prompt, *sampling)
+        def ask(request: gr.Request, *numbers: object) -> Iterator[Shown]:
+            visit = self.visit(request)
+            yield from self._sampled(visit, numbers, lambda sampling: visit.ask(prompt, sampling))
 
         return ask
 
-    def report(self, request: gr.Request, *sampling: Any) -> Iterator[Shown]:
+    def report(self, request: gr.Request, *numbers: object) -> Iterator[Shown]:
         visit = self.visit(request)
         hand_out = partial(report_urls, self.sessions, request)
-        yield from self._steps(visit, visit.make_report(self.settings, _sampling(*sampling), hand_out))
+        yield from self._sampled(visit, numbers, lambda sampling: visit.make_report(self.settings, sampling, hand_out))
 
     def heatmap(self, request: gr.Request) -> Iterator[Shown]:
         visit = self.visit(request)
@@ -137,12 +143,15 @@ class Handlers:
     def restart(self, request: gr.Request) -> Shown:
         """Forget the photograph and all that came of it."""
         self.sessions.forget(request)
-        return self.shown(self.visit(request))
+        return self.shown(self.visit(request), box=True)
 
     def close(self, request: gr.Request) -> None:
         """The tab was closed."""
         with suppress(SessionError):  # it may have been forgotten before
             self.sessions.forget(request)
+        undelivered = self.page._queue.pending_messages_per_session.get(request.session_hash or "")
+        while undelivered is not None and not undelivered.empty():  # Gradio would keep them for a page that never comes
+            undelivered.get_nowait()
 
     def _forget_values(self, request: gr.Request) -> Callable[[], None]:
         """Gradio keeps the last value of every widget for each page it has seen, conversations included."""
@@ -153,20 +162,35 @@ class Handlers:
 
         return forget
 
-    def _steps(self, visit: Visit, steps: Iterator[None]) -> Iterator[Shown]:
+    def _sampled(
+        self, visit: Visit, numbers: Sequence[object], work: Callable[[Sampling], Iterator[None]], box: bool = False
+    ) -> Iterator[Shown]:
+        """The steps of `work`, or what is wrong with the numbers. box: as of `_steps`."""
+        try:
+            sampling = sampling_of(numbers)
+        except SettingsError as error:
+            visit.refuse(str(error))
+            yield self.shown(visit)
+            return
+        yield from self._steps(visit, work(sampling), box)
+
+    def _steps(self, visit: Visit, steps: Iterator[None], box: bool = False) -> Iterator[Shown]:
+        """box: whether these steps say what stands in the box for questions; others leave alone what is typed there."""
         for _ in steps:
             if not visit.left:
-                yield self.shown(visit)
+                yield self.shown(visit, box)
         if not visit.left:
-            yield self.shown(visit)
+            yield self.shown(visit, box)
 
-    def shown(self, visit: Visit) -> Shown:
+    def shown(self, visit: Visit, box: bool = False) -> Shown:
         """The whole page for a visit, every time: Gradio sends the differences of one step to the next, and its script
         applies them to steps that it has not shown yet. What a later step left out would be missing in an earlier one.
+        Hence `box`, as of `_steps`, is the same in all steps of an event.
         """
         w = self.widgets
         has_picture, asked = visit.conversation is not None, bool(visit.messages)
         free = has_picture and not visit.busy
+        draft: dict[str, Any] = {"value": visit.draft} if box else {}
         return {
             w.flags: gr.update(value=panels.flags(visit.flags), visible=bool(visit.flags)),
             w.before: gr.update(visible=not has_picture),
@@ -178,7 +202,7 @@ class Handlers:
             w.chat: gr.update(value=visit.conversation_shown, visible=asked),
             w.status: panels.line(visit.status),
             w.asking: gr.update(visible=has_picture),
-            w.question: gr.update(value=visit.draft, interactive=free),
+            w.question: gr.update(interactive=free, **draft),
             w.ask: gr.update(visible=not visit.busy),
             w.stop: gr.update(visible=visit.busy),
             w.ask_on: gr.update(visible=asked),
@@ -190,15 +214,3 @@ class Handlers:
             w.show_heatmap: gr.update(interactive=free),
             w.heatmap: gr.update(value=panels.heatmap(visit.heatmap), visible=bool(visit.heatmap.url)),
         }
-
-
-def _sampling(
-    temperature: float, top_p: float, longest: float, penalty: float, beams: float, seed: float | None
-) -> Sampling:
-    """Raises `gr.Error` for numbers that a client made up; the page's own widgets keep within the limits."""
-    try:
-        return Sampling(
-            int(longest), float(temperature), float(top_p), float(penalty), int(seed or 0), num_beams=int(beams)
-        )
-    except SkinGPTError as error:
-        raise gr.Error(str(error), print_exception=False) from error

@@ -16,6 +16,7 @@ from skingpt4.demo.page import words
 from skingpt4.demo.page.line import Line, Place
 from skingpt4.engines.sampling import Sampling
 from skingpt4.errors import SkinGPTError
+from skingpt4.report.content import readable
 from skingpt4.report.red_flags import RedFlag, find_red_flags
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 SHOW_SECONDS = 0.05  # at most so often is the page told of new words, which costs more than to make them
 POLL_SECONDS = 0.5
+LONGEST_QUESTION = 4000  # characters
 ROLES = ("user", "assistant")
 
 
@@ -83,23 +85,27 @@ class Visit:
                 conversation = self._chat.start(picture)
             self.photograph, self.heatmap = Shown(show(picture), alt), Shown()
             self.picture, self.conversation = picture, conversation
-            self.messages, self.flags, self.files, self.status = [], [], {}, ""
+            self.messages, self.flags, self.files, self.status, self.draft = [], [], {}, "", ""
             tell(said)
         yield
 
     def ask(self, question: str, sampling: Sampling) -> Iterator[None]:
         """Answer a question; `messages` grow."""
-        question = question.strip()
+        question = readable(question).strip()
         if self.busy:
             return
+        self.draft = ""
         if self.conversation is None or not question:
             self._tell(words.GONE if self.conversation is None else words.TYPE_FIRST)
+            return
+        if len(question) > LONGEST_QUESTION:  # before any work is done with it, for which others would wait
+            self.draft = question
+            self._tell(words.TOO_LONG)
             return
         conversation, asked = self.conversation, len(self.messages)
         dropped, known = conversation.dropped_turns, len(self.flags)
         self.messages.append({"role": "user", "content": question})
         self._tell(words.THINKING)
-        self.draft = ""
         with self._working(self._tell, lambda: self._take_back(asked, question)):
             self._look_for_flags()
             yield
@@ -148,6 +154,11 @@ class Visit:
             self.heatmap = Shown(show(overlay), words.HEATMAP_ALT) if overlay is not None else Shown()
             self._tell(words.SEE_HEATMAP if overlay is not None else words.NO_HEATMAP)
         yield
+
+    def refuse(self, text: str) -> None:
+        """Tell what was wrong with something that was asked for."""
+        if not self.busy:  # else the line belongs to what is being made
+            self._tell(f"⚠ {text}")
 
     def stop(self) -> None:
         """End what is being made or waited for, within one token; called from another thread."""

@@ -10,11 +10,8 @@ import gradio as gr
 
 from skingpt4.demo.page import panels, words
 from skingpt4.demo.page.examples import examples
-from skingpt4.engines.sampling import Sampling
+from skingpt4.demo.page.expert import NUMBERS, Number
 from skingpt4.report.content import Identity
-
-# What a phone's or a computer's file chooser offers; anything else is told by the server in plain words.
-FILE_TYPES = ["image", ".heic", ".heif", ".dcm", ".dicom"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Widgets:
     report: gr.Button
     restart: gr.Button
     downloads: gr.Markdown
-    sampling: list[Any]  # in the order of `view._sampling`
+    sampling: list[Any]  # in the order of `expert.NUMBERS`
     show_heatmap: gr.Button
     heatmap: gr.Markdown
     speed: gr.Markdown
@@ -80,7 +77,10 @@ def lay_out(identity: Identity, said_first: Sequence[str]) -> Widgets:
 
 def _photograph_side() -> dict[str, Any]:
     with gr.Column(elem_id="before") as before:
-        upload = gr.File(label=words.PHOTOGRAPH, file_types=FILE_TYPES, height=220, elem_id="upload")
+        # Any file: the server looks at what is in it and answers in plain words. With `file_types` Gradio itself would
+        # refuse by name, and archives of hospitals name their files IM000001. A phone that is told no type offers its
+        # camera beside its files.
+        upload = gr.File(label=words.PHOTOGRAPH, height=220, elem_id="upload")
         _text(panels.quiet(words.EXAMPLES))
         with gr.Row(elem_id="examples"):
             drawn = []
@@ -122,26 +122,22 @@ def _conversation_side() -> dict[str, Any]:
 
 
 def _expert_drawer(identity: Identity) -> dict[str, Any]:
-    default = Sampling()
-    with gr.Row():
-        sampling: list[Any] = [
-            gr.Slider(0, 2, default.temperature, step=0.05, label="Temperature", info="0: always the likeliest word."),
-            gr.Slider(0.05, 1, default.top_p, step=0.05, label="Top-p", info="Below 1: only the likeliest words."),
-            gr.Slider(1, 1000, default.max_new_tokens, step=1, label="Longest answer", info="In pieces of words."),
-        ]
-    with gr.Row():
-        sampling += [
-            gr.Slider(1, 2, default.repetition_penalty, step=0.05, label="Repetition penalty", info="1: none."),
-            gr.Slider(
-                1, 8, default.num_beams, step=1, label="Beams", info="Above 1: a wider search, slower, not streamed."
-            ),
-            gr.Number(default.seed, label="Seed", precision=0, minimum=0, info="The same seed, the same answer."),
-        ]
+    sampling = []
+    for three in (NUMBERS[:3], NUMBERS[3:]):
+        with gr.Row():
+            sampling += [_number(number) for number in three]
     speed = _text("", elem_id="speed")
     show = gr.Button(words.SHOW_HEATMAP, size="sm", interactive=False, elem_id="show_heatmap")
     heatmap = _text("", elem_id="heatmap", visible=False)
     _text(panels.checkpoint(identity), elem_id="checkpoint")
     return {"sampling": sampling, "speed": speed, "show_heatmap": show, "heatmap": heatmap}
+
+
+def _number(number: Number) -> Any:
+    named: dict[str, Any] = {"label": number.label, "info": number.info}
+    if number.step is None:  # without limits, for which Gradio would cover the page with “Error”
+        return gr.Number(number.default, precision=0, **named)
+    return gr.Slider(number.low, number.high, number.default, step=number.step, **named)
 
 
 def _text(html: str, **more: Any) -> gr.Markdown:

@@ -58,6 +58,7 @@ THINKING = "Thinking …"
 ANSWERING = "Answering …"
 STOPPED = "Stopped."
 TYPE_FIRST = "Type a question first."
+TOO_LONG = "⚠ The question is too long. Ask it in at most 4,000 characters."
 DRAWN = "This is a drawing by a program, not a photograph of skin."
 REPORTING = "Writing the report …"
 REPORT_READY = "The report is ready."
@@ -88,6 +89,11 @@ def drawn(name: str) -> str:
 def use_drawing(name: str) -> str:
     """On the button below an example."""
     return f"Drawn: {name}"
+
+
+def out_of_range(label: str, kind: str, low: float, high: float) -> str:
+    """A number of the expert drawer that cannot be. kind: "a" or "a whole"."""
+    return f"“{label}” (under “{EXPERTS}”) must be {kind} number from {low} to {high}."
 
 
 def waiting(ahead: int) -> str:

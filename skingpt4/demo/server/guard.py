@@ -195,6 +195,8 @@ class Routes:
         body = await _read(receive)
         asked = urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname or ""  # a trusted one by now
         if body is None:
+            return  # nobody is there to be answered
+        if len(body) > BODY_LIMIT_BYTES:
             await _refuse(scope, receive, send, 413, "That is too long. Shorten it and try again.")
         elif not _names_no_address(body, [*self._hosts, asked]):
             await _refuse(scope, receive, send, 400, "This page takes files that were added to it, and no addresses.")
@@ -245,14 +247,17 @@ def _is_own(url: str, hosts: list[str]) -> bool:
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """A request's body; None where it is too long."""
+    """A request's body, of one that is too long its begin; None where the line broke or was cut before its end.
+
+    `server/connections.py` cuts it where nothing more comes, so this does not wait for ever.
+    """
     body = b""
     while True:
         message = await receive()
-        body += message.get("body", b"")
-        if len(body) > BODY_LIMIT_BYTES:
+        if message["type"] == "http.disconnect":
             return None
-        if not message.get("more_body", False):
+        body += message.get("body", b"")
+        if len(body) > BODY_LIMIT_BYTES or not message.get("more_body", False):
             return body
 
 

@@ -49,11 +49,13 @@ def launch(settings: Settings, access: Access | None = None) -> int:
     with _ended_by_signals(), ExitStack() as stack:
         from skingpt4.chat.conversation import Chat
         from skingpt4.demo.logs import keep_out_of_logs
+        from skingpt4.demo.server.connections import allow_many_files
         from skingpt4.weights.build import build_model
 
         print("Loading the model …", flush=True)
         chat = Chat(*build_model(settings))
         keep_out_of_logs()
+        allow_many_files()
         page = stack.enter_context(open_page(chat, settings, access))
         try:
             for line in _told(page, access):
@@ -160,10 +162,12 @@ def _serve(app: FastAPI, page: Blocks, listening: socket.socket, stack: ExitStac
     """Run the server in a thread until `stack` is closed."""
     import uvicorn
 
+    from skingpt4.demo.server.connections import ACCEPTED_AT_ONCE, WAITING_TO_BE_ACCEPTED, ConnectionWithDeadlines
+
     server = uvicorn.Server(
         uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, ws="none", lifespan="on",
-            timeout_graceful_shutdown=CLOSING_SECONDS,
+            timeout_graceful_shutdown=CLOSING_SECONDS, http=ConnectionWithDeadlines, backlog=ACCEPTED_AT_ONCE,
         )
     )  # fmt: skip
     thread = threading.Thread(target=server.run, args=([listening],), name="page", daemon=True)
@@ -179,6 +183,7 @@ def _serve(app: FastAPI, page: Blocks, listening: socket.socket, stack: ExitStac
         if not thread.is_alive():
             raise DeviceError("The page could not be started; the lines above say where.")
         thread.join(0.01)
+    listening.listen(WAITING_TO_BE_ACCEPTED)  # uvicorn's `backlog` shortened this queue too
 
 
 def _told(page: OpenPage, access: Access) -> Iterator[str]:

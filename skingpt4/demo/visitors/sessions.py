@@ -3,40 +3,40 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import re
 import secrets
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import quote
+from weakref import WeakKeyDictionary
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse
 
-from skingpt4.errors import SkinGPTError
+from skingpt4.demo.visitors.answers import COOKIE, answer_of, visitor_of, with_cookie
+from skingpt4.demo.visitors.kept import FULL, SWEEP_SECONDS, Kept, KeptFiles
+from skingpt4.demo.visitors.kept import SessionError as SessionError  # for those who use `Sessions`
 
 if TYPE_CHECKING:
     import gradio as gr
 
-COOKIE = "skingpt4_visitor"
 VISITOR = "skingpt4.visitor"  # where the middleware puts who asks, in the ASGI scope; "" without a cookie
 IDLE_SECONDS = 30 * 60
-VISITOR_BYTES = 64 << 20  # what one visitor may keep; the oldest goes first
-VISITOR_FILES = 100
-ALL_BYTES = 512 << 20
+# A tab that holds a conversation takes some 16 MB. Who opens more tabs loses what the least used one held.
+VISITOR_HELD = 8
+ALL_HELD = 100
+# Tabs whose owner is known; the oldest of those that hold nothing is forgotten first.
+VISITOR_PAGES = 32
+ALL_PAGES = 4096
+
+ELSEWHERE = "This page belongs to another browser. Load it again."
 
 WELL_FORMED = re.compile(r"[\w-]{43}", re.ASCII)
 KEPT_PATH = re.compile(r"/kept/([\w-]{43})/[^/]*$", re.ASCII)
 HEARTBEAT_PATH = re.compile(r"/gradio_api/heartbeat/([^/]+)/?$")
-SHOWN_IN_PAGE = ("image/jpeg", "image/png", "image/webp")  # anything else is offered as a download, never opened
-
-
-class SessionError(SkinGPTError):
-    """A request comes from another browser than the page it speaks for, or nothing more can be kept."""
 
 
 class Leaves(Protocol):
@@ -47,17 +47,6 @@ class Leaves(Protocol):
 
 
 Held = TypeVar("Held", bound=Leaves)
-
-
-@dataclass(frozen=True)
-class Kept:
-    """One file in memory. visitor: the owner's browser. page: the owner's tab; None for what no tab has asked for."""
-
-    name: str
-    media_type: str
-    data: bytes
-    visitor: str
-    page: str | None
 
 
 class Sessions:
@@ -71,9 +60,10 @@ class Sessions:
     def __init__(self, root_path: str = "", idle_seconds: float = IDLE_SECONDS):
         self._root_path = root_path.rstrip("/")
         self._idle_seconds = idle_seconds
-        self._kept: dict[str, Kept] = {}
+        self._files = KeptFiles()
         self._owners: dict[str, str] = {}  # page -> visitor
-        self._held: dict[str, Any] = {}  # page -> what a handler left there
+        self._held: dict[str, Any] = {}  # page -> what a handler left there; the least recently used first
+        self._begun: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # a handler's request -> what it was given
         self._used: dict[str, float] = {}  # visitor -> time of the last request
         self._lock = threading.RLock()
         self._closed = threading.Event()
@@ -87,18 +77,16 @@ class Sessions:
 
     def check(self, request: gr.Request) -> tuple[str, str]:
         """Visitor and page of a handler's request. Raises `SessionError` where the page is another visitor's."""
-        scope = request.request.scope if request.request is not None else {}
-        visitor, page = scope.get(VISITOR, ""), request.session_hash or ""
-        if not visitor or not page:
-            raise SessionError("This browser sent no cookie. Allow cookies for this page, then load it again.")
+        visitor, page = _asking(request)
         if not self.owns(visitor, page):
-            raise SessionError("This page belongs to another browser. Load it again.")
+            raise SessionError(ELSEWHERE)
         return visitor, page
 
     def owns(self, visitor: str, page: str) -> bool:
         """Whether a page is a visitor's own or nobody's; the first visitor (not "") to ask becomes the owner."""
         with self._lock:
             if visitor and page not in self._owners:
+                self._make_room(visitor)
                 self._owners[page] = visitor
                 self._used[visitor] = time.monotonic()
             return self._owners.get(page, visitor) == visitor
@@ -106,54 +94,62 @@ class Sessions:
     def hold(self, request: gr.Request, make: Callable[[], Held]) -> Held:
         """What the page holds between requests, made at its first; `leave()` is called when it is forgotten.
 
-        Raises `SessionError` as `check` does.
+        Raises `SessionError` as `check` does, or where too many pages hold something. A visitor's least recently used
+        page is forgotten where that visitor has too many.
         """
-        _, page = self.check(request)
+        surplus: list[str] = []
         with self._lock:
+            visitor, page = self.check(request)
             if page not in self._held:
-                self._held[page] = make()
-            return self._held[page]
+                own = [other for other in self._held if self._owners[other] == visitor]
+                surplus = own[: max(0, len(own) + 1 - VISITOR_HELD)]
+                if len(self._held) - len(surplus) >= ALL_HELD:
+                    raise SessionError(FULL)
+            held: Held = self._held.pop(page) if page in self._held else make()
+            self._held[page] = held  # now the most recently used
+            self._begun[request] = held
+        if surplus:
+            self._drop(lambda kept: kept.visitor == visitor and kept.page in surplus, surplus)
+        return held
 
     def keep(self, request: gr.Request, name: str, media_type: str, data: bytes) -> str:
         """Keep a file for this page and return its URL, which works for this visitor only.
 
-        name: shown in the browser's downloads. Raises `SessionError` as `check` does, or where memory is full.
+        name: shown in the browser's downloads. Raises `SessionError` as `check` does, where memory is full, and where
+        the page was forgotten since the request came: what is ready too late is kept for nobody.
         """
-        visitor, page = self.check(request)
-        token = self.add(visitor, page, name, media_type, data)
+        visitor, page = _asking(request)
+        with self._lock:
+            held = self._held.get(page)
+            if page not in self._owners or self._begun.get(request, held) is not held:
+                raise SessionError("This page was closed or started again.")
+            if self._owners[page] != visitor:
+                raise SessionError(ELSEWHERE)
+            token = self.add(visitor, page, name, media_type, data)
         return f"{self._root_path}/kept/{token}/{quote(name, safe='')}"
 
     def add(self, visitor: str, page: str | None, name: str, media_type: str, data: bytes) -> str:
         """The same for any owner, returning the token that `get` knows it by."""
         with self._lock:
-            own = [token for token, kept in self._kept.items() if kept.visitor == visitor]
-            size = len(data) + sum(len(self._kept[token].data) for token in own)
-            while own and (size > VISITOR_BYTES or len(own) >= VISITOR_FILES):
-                size -= len(self._kept.pop(own.pop(0)).data)
-            if len(data) + self.size > ALL_BYTES:
-                raise SessionError("So many visitors are here that nothing more can be kept. Try again later.")
-            token = secrets.token_urlsafe(32)
-            self._kept[token] = Kept(name, media_type, data, visitor, page)
+            token = self._files.add(visitor, page, name, media_type, data)
             self._used[visitor] = time.monotonic()
             return token
 
     def get(self, token: str, visitor: str) -> Kept | None:
         """A visitor's own file; None for another's, as for one that is not there."""
         with self._lock:
-            kept = self._kept.get(token)
-        return kept if kept is not None and kept.visitor == visitor else None
+            return self._files.get(token, visitor)
 
     def pop(self, token: str, visitor: str) -> Kept | None:
         """The same, which is then no longer kept."""
         with self._lock:
-            kept = self.get(token, visitor)
-            return self._kept.pop(token) if kept is not None else None
+            return self._files.pop(token, visitor)
 
     @property
     def size(self) -> int:
         """Bytes of all that is kept."""
         with self._lock:
-            return sum(len(kept.data) for kept in self._kept.values())
+            return self._files.size
 
     def touch(self, visitor: str) -> None:
         """The visitor is there: the idle time starts again."""
@@ -162,42 +158,72 @@ class Sessions:
                 self._used[visitor] = time.monotonic()
 
     def forget(self, request: gr.Request) -> None:
-        """Forget all that this page gave and got; other tabs of the same browser keep theirs."""
-        visitor, page = self.check(request)
-        self._drop(lambda kept: (kept.visitor, kept.page) == (visitor, page), [page])
+        """Forget all that this page gave and got, and the visitor's uploads that no page has asked for; other tabs of
+        the same browser keep theirs. Raises `SessionError` where the page is another visitor's.
+        """
+        visitor, page = _asking(request)
+        with self._lock:
+            if self._owners.get(page, visitor) != visitor:
+                raise SessionError(ELSEWHERE)
+        self._drop(lambda kept: kept.visitor == visitor and kept.page in (page, None), [page])
 
     def forget_visitor(self, visitor: str) -> None:
         """Forget all pages of a browser."""
         with self._lock:
             pages = [page for page, owner in self._owners.items() if owner == visitor]
-            self._used.pop(visitor, None)
         self._drop(lambda kept: kept.visitor == visitor, pages)
 
     def close(self) -> None:
         """Forget everything."""
         self._closed.set()
         with self._lock:
-            visitors = {*self._used, *self._owners.values()}
+            visitors = list(self._used)
         for visitor in visitors:
             self.forget_visitor(visitor)
 
+    def _make_room(self, visitor: str) -> None:
+        """For one more page, while the lock is held."""
+        own = [page for page, owner in self._owners.items() if owner == visitor]
+        if len(own) >= VISITOR_PAGES:
+            candidates = own
+        elif len(self._owners) >= ALL_PAGES:
+            candidates = list(self._owners)
+        else:
+            return
+        oldest = next(page for page in candidates if page not in self._held)
+        self._drop(lambda kept: kept.page == oldest, [oldest])
+
     def _drop(self, chosen: Callable[[Kept], bool], pages: list[str]) -> None:
         with self._lock:
-            self._kept = {token: kept for token, kept in self._kept.items() if not chosen(kept)}
+            dropped = self._files.drop(chosen)
             held = [self._held.pop(page) for page in pages if page in self._held]
             for page in pages:
                 self._owners.pop(page, None)
+            there = {*self._owners.values(), *self._files.visitors}
+            self._used = {visitor: used for visitor, used in self._used.items() if visitor in there}
+        dropped = dropped or bool(held)
         while held:  # outside of the lock: `leave` is another's code
             held.pop().leave()
-        _return_memory()
+        if dropped:
+            _return_memory()
 
     def _sweep(self) -> None:
-        while not self._closed.wait(min(60.0, self._idle_seconds / 4)):
+        while not self._closed.wait(min(SWEEP_SECONDS, self._idle_seconds / 4)):
             oldest = time.monotonic() - self._idle_seconds
             with self._lock:
                 idle = [visitor for visitor, used in self._used.items() if used < oldest]
             for visitor in idle:
                 self.forget_visitor(visitor)
+            self._drop(lambda kept: kept.is_stale, [])
+
+
+def _asking(request: gr.Request) -> tuple[str, str]:
+    """Visitor and page that a handler's request names. Raises `SessionError` without a cookie."""
+    scope = request.request.scope if request.request is not None else {}
+    visitor, page = scope.get(VISITOR, ""), request.session_hash or ""
+    if not visitor or not page:
+        raise SessionError("This browser sent no cookie. Allow cookies for this page, then load it again.")
+    return visitor, page
 
 
 def _return_memory() -> None:
@@ -225,45 +251,16 @@ class SessionMiddleware:
         if not cookie and "text/html" in request.headers.get("accept", ""):
             # Only with a document, which comes before all else: parallel answers would overwrite each other's cookie.
             cookie = secrets.token_urlsafe(32)
-            send = _with_cookie(send, cookie, secure=scope["scheme"] == "https")
-        visitor = _visitor(cookie, request.headers.get("authorization", ""))
+            send = with_cookie(send, cookie, secure=scope["scheme"] == "https")
+        visitor = visitor_of(cookie, request.headers.get("authorization", ""))
         scope[VISITOR] = visitor
         self._sessions.touch(visitor)
         if found := KEPT_PATH.search(path):
-            await _reply(self._sessions, found[1], visitor)(scope, receive, send)
+            await answer_of(self._sessions.get(found[1], visitor))(scope, receive, send)
             return
         heartbeat = HEARTBEAT_PATH.search(path)
         page = heartbeat[1] if heartbeat else request.query_params.get("session_hash", "")
         if page and not self._sessions.owns(visitor, page):
-            await PlainTextResponse("This page belongs to another browser. Load it again.", 403)(scope, receive, send)
+            await PlainTextResponse(ELSEWHERE, 403)(scope, receive, send)
             return
         await self._app(scope, receive, send)
-
-
-def _visitor(cookie: str, account: str) -> str:
-    """Who asks. Another account in the same browser (a clinic's shared computer) is somebody else."""
-    return hashlib.sha256(f"{cookie}\n{account}".encode()).hexdigest() if cookie else ""
-
-
-def _with_cookie(send: Any, visitor: str, secure: bool) -> Any:
-    # "Lax", since with "Strict" a link to the page (from the clinic's intranet) would come without the cookie,
-    # get another one, and so part the visitor from the tabs that are open. Posts from elsewhere lack it under both.
-    cookie = f"{COOKIE}={visitor}; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
-
-    async def send_with_cookie(message: Any) -> None:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), (b"set-cookie", cookie.encode())]}
-        await send(message)
-
-    return send_with_cookie
-
-
-def _reply(sessions: Sessions, token: str, visitor: str) -> Response:
-    """The file as an HTTP answer; for another's the same "not found" as for none."""
-    headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
-    kept = sessions.get(token, visitor)
-    if kept is None:
-        return PlainTextResponse("This file is not here (any more).", 404, headers)
-    way = "inline" if kept.media_type in SHOWN_IN_PAGE else "attachment"
-    headers["content-disposition"] = f"{way}; filename*=UTF-8''{quote(kept.name, safe='')}"
-    return Response(kept.data, 200, headers, kept.media_type)

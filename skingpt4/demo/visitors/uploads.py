@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,10 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from skingpt4.demo.visitors.decoding import Decoder
 from skingpt4.demo.visitors.private_folder import PrivateFolder
 from skingpt4.demo.visitors.sessions import VISITOR, SessionError, Sessions
 from skingpt4.errors import ImageError
-from skingpt4.images import open_image
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -26,12 +27,16 @@ UPLOAD_LIMIT = 20_000_000  # bytes of a file
 FORM_BYTES = 100_000  # what a browser adds around it
 DRAINED_BYTES = 200_000_000  # read and thrown away, so that the browser hears the answer instead of a broken line
 ARRIVING_BYTES = 200_000_000  # of all files that are on their way at one time
-LONGEST_SIDE_PX = 2048  # of what is kept; the model looks at fewer
+VISITOR_UPLOADS = 2  # at one time
+SILENT_SECONDS = 60.0  # a line on which nothing comes for so long is closed
+ARRIVING_SECONDS = 300.0  # for a whole file
 
 UPLOAD_PATH = re.compile(r"/gradio_api/upload/?$")
 FILE_PATH = re.compile(r"/gradio_api/file=(.*)", re.DOTALL)
 
 TOO_BIG = f"The picture has more than {UPLOAD_LIMIT // 1_000_000} MB. Send a smaller copy of it."
+TOO_MANY = f"{VISITOR_UPLOADS} of your pictures are still on their way. Wait for them, then send the next one."
+TOO_SLOW = "The picture did not arrive in time. Send a smaller copy of it, or try a better connection."
 BUSY = "Too many pictures are arriving at this moment. Send yours again in a minute."
 
 
@@ -45,8 +50,10 @@ class Uploads:
 
     def __init__(self, sessions: Sessions):
         self.sessions = sessions
-        self.one_at_a_time = anyio.CapacityLimiter(1)  # decoding 100 million pixels takes more than half a gigabyte
+        self.one_at_a_time = anyio.CapacityLimiter(1)  # decoding 100 million pixels takes about a gigabyte
         self.arriving_bytes = 0
+        self._uploads: Counter[str] = Counter()  # visitor -> how many arrive
+        self._decoder = Decoder()
         self._folder = PrivateFolder()
         self.folder = self._folder.path
 
@@ -57,7 +64,8 @@ class Uploads:
         self.close()
 
     def close(self) -> None:
-        """Remove the folder; done twice is no fault."""
+        """End the decoder and remove the folder; done twice is no fault."""
+        self._decoder.close()
         self._folder.close()
 
     def take(self, value: Any, request: gr.Request) -> Image:
@@ -80,18 +88,37 @@ class Uploads:
         with PILImage.open(io.BytesIO(kept.data)) as picture:
             return picture.convert("RGB")
 
-    async def receive(self, request: Request) -> str:
+    async def receive(self, request: Request, body: Body) -> str:
         """The name of what a form's one file became: a picture, or the reason why it is none, which `take` tells.
 
-        Raises `MultiPartException` for what is no such form or far too big, `SessionError` where memory is full.
+        body: what `request` reads from. Raises `MultiPartException` for what is no such form or far too big,
+        `SessionError` where memory is full, `TimeoutError` for a body that does not arrive.
         """
+        visitor = request.scope[VISITOR]
+        self._uploads[visitor] += 1
+        try:
+            if self._uploads[visitor] > VISITOR_UPLOADS:
+                raise _Refused(TOO_MANY)
+            png = await self._png(request)
+        except _Refused as error:
+            await body.drain()
+            return self._name(visitor, "text/plain", error.message.encode())
+        except ImageError as error:
+            return self._name(visitor, "text/plain", str(error).encode())
+        finally:
+            self._uploads[visitor] -= 1
+            self._uploads += Counter()  # without those who have none left
+        return self._name(visitor, "image/png", png)
+
+    async def _png(self, request: Request) -> bytes:
+        """Raises `ImageError`, `_Refused`, `MultiPartException`."""
         from gradio.routes import file_upload_statuses
 
-        visitor, upload_id = request.scope[VISITOR], request.query_params.get("upload_id", "")
-        arrived, whole = 0, False
+        upload_id = request.query_params.get("upload_id", "")
+        arrived = 0
 
         async def counted() -> AsyncGenerator[bytes, None]:
-            nonlocal arrived, whole
+            nonlocal arrived
             async for chunk in request.stream():
                 arrived += len(chunk)
                 self.arriving_bytes += len(chunk)
@@ -102,23 +129,14 @@ class Uploads:
                 if upload_id:  # the browser's bar moves, as with Gradio's own upload
                     file_upload_statuses.append(upload_id, "photograph", chunk)
                 yield chunk
-            whole = True
 
         try:
             data = await _file_of(request, counted())
-            png = await anyio.to_thread.run_sync(as_png, data, limiter=self.one_at_a_time)
-        except _Refused as error:
-            if not whole:
-                await _drain(request)
-            return self._name(visitor, "text/plain", error.message.encode())
-        except ImageError as error:
-            message = str(error)
-            return self._name(visitor, "text/plain", (message[:1].upper() + message[1:]).encode())
+            return await anyio.to_thread.run_sync(self._decoder.decode, data, limiter=self.one_at_a_time)
         finally:
             self.arriving_bytes -= arrived
             if upload_id:
                 file_upload_statuses.set_done(upload_id)
-        return self._name(visitor, "image/png", png)
 
     def holds(self, path: str) -> bool:
         """Whether a path leads into `folder`, from which nothing is handed out."""
@@ -129,6 +147,31 @@ class Uploads:
 
     def _name(self, visitor: str, media_type: str, data: bytes) -> str:
         return str(self.folder / f"{self.sessions.add(visitor, None, 'photograph.png', media_type, data)}.png")
+
+
+class Body:
+    """ASGI's `receive` of one request, which waits for a body so long and no longer: it raises `TimeoutError`."""
+
+    def __init__(self, receive: Any):
+        self._receive = receive
+        self._ended = False
+        self._until = anyio.current_time() + ARRIVING_SECONDS
+
+    async def __call__(self) -> Any:
+        if self._ended:  # what comes now is the end of the line, which may be far away
+            return await self._receive()
+        with anyio.fail_after(min(SILENT_SECONDS, self._until - anyio.current_time())):
+            message = await self._receive()
+        self._ended = not message.get("more_body", False)
+        return message
+
+    async def drain(self) -> None:
+        """Read on and throw away. Raises `_Refused` where there is too much even for that."""
+        drained = 0
+        while not self._ended:
+            drained += len((await self()).get("body", b""))
+            if drained > DRAINED_BYTES:
+                raise _Refused(TOO_BIG)
 
 
 class UploadMiddleware:
@@ -143,12 +186,13 @@ class UploadMiddleware:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         answer: Response | None = None
         if scope["type"] == "http" and UPLOAD_PATH.search(scope["path"]):
-            answer = await self._take_in(Request(scope, receive))
+            answer = await self._take_in(scope, Body(receive))
         elif scope["type"] == "http" and (found := FILE_PATH.search(scope["path"])) and self._uploads.holds(found[1]):
             answer = PlainTextResponse("There is no such file.", 404)
         await (answer or self._app)(scope, receive, send)
 
-    async def _take_in(self, request: Request) -> Response:
+    async def _take_in(self, scope: Any, body: Body) -> Response:
+        request = Request(scope, body)
         if request.method != "POST":
             return PlainTextResponse("Only POST is answered here.", 405)
         if not request.scope[VISITOR]:
@@ -156,7 +200,7 @@ class UploadMiddleware:
         if int(request.headers.get("content-length", 0)) > DRAINED_BYTES:
             return PlainTextResponse(TOO_BIG, 413)
         try:
-            return JSONResponse([await self._uploads.receive(request)])
+            return JSONResponse([await self._uploads.receive(request, body)])
         except MultiPartException as error:
             too_big = isinstance(error, _Refused)
             return PlainTextResponse(
@@ -164,6 +208,8 @@ class UploadMiddleware:
             )
         except SessionError as error:
             return PlainTextResponse(str(error), 503)
+        except TimeoutError:
+            return PlainTextResponse(TOO_SLOW, 408, {"connection": "close"})
         except ClientDisconnect:
             return PlainTextResponse("The line broke.", 400)  # nobody hears it
 
@@ -187,26 +233,3 @@ async def _file_of(request: Request, stream: AsyncGenerator[bytes, None]) -> byt
     if (file.size or 0) > UPLOAD_LIMIT:
         raise _Refused(TOO_BIG)
     return await file.read()
-
-
-async def _drain(request: Request) -> None:
-    """Read on and throw away. Raises `_Refused` where there is too much even for that."""
-    drained = 0
-    async for chunk in request.stream():
-        drained += len(chunk)
-        if drained > DRAINED_BYTES:
-            raise _Refused(TOO_BIG)
-
-
-def as_png(data: bytes) -> bytes:
-    """A picture of any format that is read -> upright, in sRGB, without metadata, at most `LONGEST_SIDE_PX` long.
-
-    Without loss, so that a small picture is answered about exactly as from the command line. Raises `ImageError`.
-    """
-    from PIL.Image import Resampling
-
-    image = open_image(data)
-    image.thumbnail((LONGEST_SIDE_PX, LONGEST_SIDE_PX), Resampling.LANCZOS, reducing_gap=None)
-    with io.BytesIO() as file:
-        image.save(file, "PNG", compress_level=1)
-        return file.getvalue()
