@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
+import termios
+from array import array
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -195,12 +197,20 @@ def test_the_decoder_has_no_network_and_little_memory(program: Server, tab: Tab)
     assert "torch" not in (decoder / "maps").read_text()
 
 
+def waiting_bytes(pid: int) -> int:
+    """What a stopped process has in its standard input."""
+    pipe, count = os.open(f"/proc/{pid}/fd/0", os.O_RDONLY | os.O_NONBLOCK), array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    os.close(pipe)
+    return count[0]
+
+
 def test_a_crash_of_the_decoder_harms_one_picture_only(program: Server, tab: Tab) -> None:
     pid = int(decoder_of(program).name)
     os.kill(pid, signal.SIGSTOP)  # so that it is not done before
     with ThreadPoolExecutor(1) as pool:
         value = pool.submit(tab.upload, jpeg())
-        time.sleep(2)  # until it has arrived
+        assert until(lambda: waiting_bytes(pid) > 0)
         os.kill(pid, signal.SIGABRT)
         os.kill(pid, signal.SIGCONT)
     assert tab.told("look", value.result()) == f"⚠ {CRASHED}"
