@@ -125,6 +125,7 @@ class Patient:
             box = self.page.locator("#experts input[type=number]").nth(SETTINGS.index(label))
             box.fill(str(number))
             box.press("Tab")
+        self.page.wait_for_timeout(700)  # Gradio's script takes a number up a moment later
 
     def report(self) -> dict[str, bytes]:
         """Press the button for the report; returns its files by the labels of their links."""
