@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
+from skingpt4.chat.context import segments
 from skingpt4.engines.seam import Engine, Segment
 from skingpt4.processor import Processor
-from skingpt4.prompts import ImageSlot, Turn, answer_text, render, token_segments, until_stop
+from skingpt4.prompts import Turn, answer_text, until_stop
 
 BATCH = 64
 
@@ -29,16 +30,11 @@ def answer_conversations(
     for start in range(0, len(conversations), BATCH):
         image_tokens = project(features[start : start + BATCH])
         prompts = [
-            _segments(processor, turns, tokens)
+            segments(processor, turns, [tokens])
             for turns, tokens in zip(conversations[start : start + BATCH], image_tokens, strict=True)
         ]
         answers += _answer_batch(engine, processor, prompts, max_new_tokens)
     return answers
-
-
-def _segments(processor: Processor, turns: Sequence[Turn], image_tokens: Tensor) -> list[Segment]:
-    parts = token_segments(render(processor.chat_template, turns), processor.tokenizer)
-    return [image_tokens if isinstance(part, ImageSlot) else part for part in parts]
 
 
 def _answer_batch(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from skingpt4.chat.batch import BATCH, answer_conversations
+from skingpt4.chat.context import segments, still_read
 from skingpt4.chat.questions import QuestionError, clean_question
 from skingpt4.chat.saved import from_saved, saved
 from skingpt4.chat.timing import Timing
@@ -21,17 +22,7 @@ from skingpt4.engines.seam import Engine, Finished, Segment
 from skingpt4.engines.transformers_engine import TransformersEngine
 from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.processor import Processor
-from skingpt4.prompts import (
-    ImageSlot,
-    Turn,
-    answer_text,
-    plain,
-    render,
-    render_text,
-    token_segments,
-    until_stop,
-    without_open_end,
-)
+from skingpt4.prompts import Turn, answer_text, plain, render_text, until_stop, without_open_end
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -137,10 +128,7 @@ class Conversation:
     @property
     def turns(self) -> list[Turn]:
         """What the decoder still reads; the pictures of dropped turns are shown with the first of these."""
-        dropped, kept = self.history[: self.dropped_turns], self.history[self.dropped_turns :]
-        if dropped and kept:
-            kept[0] = replace(kept[0], images=kept[0].images + sum(turn.images for turn in dropped))
-        return kept
+        return still_read(self.history, self.dropped_turns)
 
     def add_image(self, image: Picture) -> None:
         """Show one more picture, with the next question. Raises `ImageError`."""
@@ -171,31 +159,32 @@ class Conversation:
         Raises `QuestionError` for an empty question, for one that does not fit beside the pictures, and while another
         answer is being made.
         """
-        if not self._chat.clean(question):
+        asked = self._asked(question)
+        if not asked.question:
             raise QuestionError("The question is empty; ask something about the picture.")
         if not self._asking.acquire(blocking=False):
             raise QuestionError("The last question is still being answered; wait for its end, or stop it.")
         try:
             self._stop.clear()
             self.stopped = False
-            yield from self._answer(question, sampling or Sampling())
+            yield from self._answer(asked, sampling or Sampling())
         finally:
             self._asking.release()
 
-    def _answer(self, question: str, sampling: Sampling) -> Iterator[str]:
-        free = self._make_room(question, sampling.max_new_tokens)
+    def _answer(self, asked: Turn, sampling: Sampling) -> Iterator[str]:
+        segments, free = self._make_room(asked, sampling.max_new_tokens)
         sampling = replace(sampling, max_new_tokens=min(sampling.max_new_tokens, free))
         answer = ""
         try:
-            for piece in self._pieces(self.segments(self._with_question(question)), sampling):
+            for piece in self._pieces(segments, sampling):
                 answer += piece
                 yield piece
         except (GeneratorExit, KeyboardInterrupt):
             if answer:
-                self.add_turn(question, answer)
+                self.history.append(replace(asked, reply=plain(answer)))
             raise
         if answer or not self.stopped:
-            self.add_turn(question, answer)
+            self.history.append(replace(asked, reply=plain(answer)))
 
     def next_token_logits(self, question: str) -> Tensor:
         """Logits of the first token of the answer, float32[V]; the conversation stays as it is."""
@@ -211,14 +200,11 @@ class Conversation:
 
     def segments(self, turns: Sequence[Turn]) -> list[Segment]:
         """Turns as the engine reads them: ids and image tokens, in order."""
-        processor = self._chat.processor
-        parts = token_segments(render(processor.chat_template, turns), processor.tokenizer)
-        return [self._image_tokens[part.index] if isinstance(part, ImageSlot) else part for part in parts]
+        return segments(self._chat.processor, turns, self._image_tokens)
 
     def add_turn(self, question: str, reply: str) -> None:
         """Put a turn with a given answer into the conversation, as if the model had said it."""
-        new_images = len(self.features) - sum(turn.images for turn in self.history)
-        self.history.append(Turn(self._chat.clean(question), new_images, plain(reply)))
+        self.history.append(replace(self._asked(question), reply=plain(reply)))
 
     def to_dict(self) -> dict[str, Any]:
         """The conversation as JSON can hold it: turns and the pictures' features (not the pictures)."""
@@ -236,28 +222,34 @@ class Conversation:
         conversation.history, conversation.dropped_turns = list(kept.turns), kept.dropped_turns
         return conversation
 
+    def _asked(self, question: str) -> Turn:
+        """A question with the pictures that no turn has shown yet."""
+        return Turn(self._chat.clean(question), len(self.features) - sum(turn.images for turn in self.history))
+
     def _with_question(self, question: str) -> list[Turn]:
-        turns = self.turns
-        shown = sum(turn.images for turn in turns)
-        return [*turns, Turn(self._chat.clean(question), images=len(self.features) - shown)]
+        return still_read([*self.history, self._asked(question)], self.dropped_turns)
 
-    def _make_room(self, question: str, max_new_tokens: int) -> int:
-        """Drop the oldest turns until question and answer fit; returns how many tokens the answer may have.
-
-        For the answer a quarter of the context is kept free at most, however long it may become.
+    def _make_room(self, asked: Turn, max_new_tokens: int) -> tuple[list[Segment], int]:
+        """Drop the oldest turns until question and answer fit; returns the prompt, and how many tokens the answer may
+        have. For the answer a quarter of the context is kept free at most, however long it may become.
         """
-        limit, pictures = self._chat.engine.context_tokens, len(self.features)
-        alone = self.length([Turn(self._chat.clean(question), images=pictures)])
-        if alone >= limit:
+        limit, dropped = self._chat.engine.context_tokens, self.dropped_turns
+        wanted = min(max_new_tokens, limit // 4)
+        while True:
+            segments = self.segments(still_read([*self.history, asked], dropped))
+            length = sum(map(len, segments))
+            if length + wanted <= limit or dropped == len(self.history):
+                break
+            dropped += 1
+        if length >= limit:
+            pictures = len(self.features)
             shown = "the picture" if pictures == 1 else f"{pictures} pictures"
             raise QuestionError(
-                f"The question is too long: with {shown} it has {alone} tokens, and this model reads {limit}. "
+                f"The question is too long: with {shown} it has {length} tokens, and this model reads {limit}. "
                 + ("Ask a shorter one." if pictures <= 1 else "Ask a shorter one, or show fewer pictures.")
             )
-        wanted = min(max_new_tokens, limit // 4)
-        while (length := self.length(self._with_question(question))) + wanted > limit and self.turns:
-            self.dropped_turns += 1
-        return limit - length
+        self.dropped_turns = dropped
+        return segments, limit - length
 
     def length(self, turns: Sequence[Turn]) -> int:
         """How many tokens the decoder reads for these turns."""

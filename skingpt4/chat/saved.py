@@ -23,7 +23,7 @@ class ConversationError(SkinGPTError):
 
 @dataclass(frozen=True)
 class SavedConversation:
-    """features: float32[Q, W] of every picture."""
+    """turns: all, the first `dropped_turns` no longer read. features: float32[Q, W] of every picture."""
 
     turns: Sequence[Turn]
     dropped_turns: int
@@ -68,8 +68,10 @@ def from_saved(data: dict[str, Any], shape: tuple[int, int]) -> SavedConversatio
             f"The saved pictures have features of {wrong[0]} x {wrong[1]}, and this model's are {shape[0]} x "
             f"{shape[1]}: they come from another model. Load that one, or start anew with the picture."
         )
-    if any(turn.images < 0 for turn in turns) or sum(turn.images for turn in turns) > len(features) or dropped < 0:
+    if any(turn.images < 0 for turn in turns) or sum(turn.images for turn in turns) > len(features):
         raise ConversationError("The saved conversation is damaged: its turns show more pictures than it has.")
+    if not 0 <= dropped <= len(turns):
+        raise ConversationError("The saved conversation is damaged: more turns were dropped than it has.")
     return SavedConversation(turns, dropped, features)
 
 

@@ -52,6 +52,18 @@ def test_a_second_picture_is_shown_with_the_next_question(chat: Chat, photos: li
     assert [turn.images for turn in conversation.turns] == [1, 2, 0]
 
 
+def test_a_picture_that_is_added_while_an_answer_comes_belongs_to_the_next_question(
+    chat: Chat, photos: list[Image.Image]
+) -> None:
+    conversation = chat.start(photos[0])
+    stream = conversation.stream("What is it?", SHORT)
+    next(stream)
+    conversation.add_image(photos[1])
+    list(stream)
+    conversation.ask("And this?", SHORT)
+    assert [turn.images for turn in conversation.turns] == [1, 1]
+
+
 def test_pictures_stay_where_the_oldest_turns_go(chat: Chat, photos: list[Image.Image]) -> None:
     chat.model.decoder.config.max_position_embeddings = 360
     conversation = chat.start(photos[0])
@@ -119,6 +131,7 @@ def test_a_saved_conversation_goes_on_where_it_was(chat: Chat, photos: list[Imag
         ({"format": 2}, "saved in format 2"),
         ({"turns": [{"question": "?", "images": 1}]}, "damaged one .KeyError"),
         ({"turns": [{"question": "?", "images": 2, "reply": "a"}]}, "show more pictures than it has"),
+        ({"dropped_turns": 1}, "more turns were dropped than it has"),
         ({"turns": [{"question": "?", "images": 1, "reply": None}]}, "damaged one .TypeError"),
         ({"pictures": [{"shape": [2, 3], "float32": "AAAA" * 8}]}, "features of 2 x 3, and this model's are 8 x 24"),
         ({"pictures": [{"shape": [2, 3], "float32": "AAAA"}]}, "damaged one .ValueError"),

@@ -7,9 +7,8 @@ import io
 import socket
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,26 +32,6 @@ from skingpt4.vocabulary import CLINICAL_PROMPTS, NOT_A_DIAGNOSIS
 
 GREEDY = (0.0, 1.0, 12, 1.0, 1, 0)  # temperature, top-p, longest answer, repetition penalty, beams, seed
 SHORT = Sampling(max_new_tokens=12)
-
-
-@pytest.fixture(scope="module")
-def settings(tiny_checkpoints: Path) -> Settings:
-    from tiny_models import settings_for
-
-    return settings_for(tiny_checkpoints)
-
-
-@pytest.fixture(scope="module")
-def chat(settings: Settings) -> Chat:
-    from skingpt4.weights.build import build_model
-
-    return Chat(*build_model(settings))
-
-
-@pytest.fixture(scope="module")
-def page(chat: Chat, settings: Settings) -> Iterator[OpenPage]:
-    with demo_page.open_page(chat, settings) as opened:
-        yield opened
 
 
 @pytest.fixture

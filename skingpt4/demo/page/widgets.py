@@ -100,7 +100,7 @@ def _conversation_side() -> dict[str, Any]:
     steps = _text(panels.steps(), elem_id="steps")
     chat = gr.Chatbot(
         label=words.CONVERSATION, show_label=False, elem_id="chat", height="min(480px, 60vh)", visible=False,
-        render_markdown=False, latex_delimiters=[], buttons=[], feedback_options=None,
+        render_markdown=False, latex_delimiters=[], buttons=["copy"], feedback_options=None,
     )  # fmt: skip
     status = _text("", elem_id="status")
     with gr.Row(equal_height=True, visible=False, elem_id="asking") as asking:
