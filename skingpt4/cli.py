@@ -19,6 +19,14 @@ from skingpt4.commands.arguments import (
 )
 from skingpt4.errors import SkinGPTError
 
+# Each is a module `commands.NAME`.
+COMMANDS = {
+    "runs": "compare training runs in a table",
+    "report": "a report about a photograph: HTML, PDF, Markdown, JSON, FHIR",
+    "demo": "the local web page",
+    "evaluate": "what a model gets right on a data set, in figures with intervals, tables and plots",
+    "ablate": "what each fine-tuning step is worth: all four models trained and compared",
+}
 # Each is a module `commands.data_NAME`.
 DATA_COMMANDS = {
     "build": "a source (SKINCON, Dermnet, notes, ...) -> a manifest",
@@ -64,16 +72,10 @@ def build_parser() -> argparse.ArgumentParser:
         commands.add_parser("quickstart", help="the main job on the small model of this package: train, compare, show")
     )
     _add_train(commands.add_parser("train", help="run the fine-tuning steps of a YAML file"))
-    _add_runs(commands.add_parser("runs", help="compare training runs in a table"))
     _add_chat(commands.add_parser("chat", help="a conversation about a photograph, in the terminal"))
-    _add_report(commands.add_parser("report", help="a report about a photograph: HTML, PDF, Markdown, JSON, FHIR"))
-    _add_demo(commands.add_parser("demo", help="the local web page"))
     _add_data(commands.add_parser("data", help="prepare training data"))
-    _add_evaluate(
-        commands.add_parser(
-            "evaluate", help="ask a model about every photograph of a data set and count what it gets right"
-        )
-    )
+    for name, summary in COMMANDS.items():
+        importlib.import_module(f"skingpt4.commands.{name}").add(commands.add_parser(name, help=summary))
     _add_verify(commands.add_parser("verify", help="compare with the original's numbers in a reference directory"))
     return parser
 
@@ -117,12 +119,6 @@ def _run_train(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _add_runs(parser: argparse.ArgumentParser) -> None:
-    from skingpt4.commands import runs
-
-    runs.add(parser)
-
-
 def _add_chat(parser: argparse.ArgumentParser) -> None:
     add_settings(parser)
     add_sampling(parser)
@@ -139,45 +135,11 @@ def _add_chat(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def _add_report(parser: argparse.ArgumentParser) -> None:
-    from skingpt4.commands import report
-
-    report.add(parser)
-
-
-def _add_demo(parser: argparse.ArgumentParser) -> None:
-    from skingpt4.commands import demo
-
-    demo.add(parser)
-
-
 def _add_data(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(title="kinds", metavar="KIND", required=True)
     for name, summary in DATA_COMMANDS.items():
         module = importlib.import_module(f"skingpt4.commands.data_{name.replace('-', '_')}")
         module.add(kinds.add_parser(name, help=summary))
-
-
-def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    add_settings(parser)
-    parser.add_argument(
-        "--data",
-        type=Path,
-        required=True,
-        help="a folder with a manifest, or a table (CSV, JSONL) of image and disease",
-    )
-    parser.add_argument("--split", default="", help="of the manifest: train, validation or test; default: all of it")
-    parser.add_argument("--images", default="", help="the folder that image names are relative to")
-    parser.add_argument("--out", type=Path, help="write every answer to this JSONL file")
-
-    def run(arguments: argparse.Namespace) -> int:
-        from skingpt4.evaluation.answers import evaluate_data
-
-        settings = settings_of_arguments(arguments)
-        print(evaluate_data(settings, arguments.data, arguments.images, arguments.split, arguments.out))
-        return 0
-
-    parser.set_defaults(run=run)
 
 
 def _add_verify(parser: argparse.ArgumentParser) -> None:

@@ -38,6 +38,7 @@ class ModelSettings:
     compile: bool = False  # torch.compile the decoder: minutes at the start, faster after them
     device_map: str = ""  # auto: one process spreads the decoder over all GPUs of the machine; empty = one device
     ckpt: str = ""  # the projection to start from: a file, a checkpoint or a run's folder; empty = a random one
+    photo_check: str = ""  # asks for better pictures; empty = photo_check.safetensors beside `ckpt`; none = silent
 
     prompt_template: str = "###Human: {} ###Assistant: "  # what training shows; `{}` is `<Img>…</Img> question`
     prompt_path: str = ""  # a text file of questions, one per line; empty = those that each record brings

@@ -16,6 +16,7 @@ from skingpt4.chat.batch import BATCH, answer_conversations
 from skingpt4.chat.context import segments, still_read
 from skingpt4.chat.questions import QuestionError, clean_question
 from skingpt4.chat.saved import from_saved, saved
+from skingpt4.chat.scoring import CandidateScores, score_answers
 from skingpt4.chat.timing import Timing
 from skingpt4.engines.sampling import Sampling
 from skingpt4.engines.seam import Engine, Finished, Segment
@@ -94,6 +95,15 @@ class Chat:
         features: float[n, Q, 768], one photograph per conversation.
         """
         return answer_conversations(self.engine, self.processor, self.project, features, conversations, max_new_tokens)
+
+    def score_candidates(
+        self, features: Tensor, prompt: str, candidates: Sequence[str], closed: bool = True
+    ) -> CandidateScores:
+        """How likely each of C answers to `prompt` is, for each photograph of features float[n, Q, 768]. closed: the
+        answer ends there; else more may follow. Raises `QuestionError` for an empty answer and for far too long ones.
+        """
+        asked = self.clean(prompt)
+        return score_answers(self.engine, self.processor, self.project, features, asked, candidates, closed)
 
     def project(self, features: Tensor) -> Tensor:
         """features float[B, Q, 768] -> image tokens float[B, Q, D], on the model's device."""
@@ -215,7 +225,7 @@ class Conversation:
         """What `to_dict` gave, to go on with. Raises `ConversationError` for anything else, or for another encoder's
         features.
         """
-        kept = from_saved(data, (chat.processor.queries, chat.model.llama_proj.in_features))
+        kept = from_saved(data, chat.processor, chat.model.llama_proj.in_features)
         conversation = cls(chat)
         for features in kept.features:
             conversation.add_features(features)

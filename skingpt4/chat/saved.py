@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 import torch
 from torch import Tensor
 
+from skingpt4.chat.questions import without_marks
 from skingpt4.errors import SkinGPTError
-from skingpt4.prompts import Turn, plain
+from skingpt4.prompts import Turn
+
+if TYPE_CHECKING:
+    from skingpt4.processor import Processor
 
 FORMAT = 1
 
@@ -46,18 +50,25 @@ def saved(turns: Sequence[Turn], dropped_turns: int, features: Sequence[Tensor])
     }
 
 
-def from_saved(data: dict[str, Any], shape: tuple[int, int]) -> SavedConversation:
-    """What `saved` gave. shape: [queries, width] of this model's features. Raises `ConversationError`."""
+def from_saved(data: dict[str, Any], processor: Processor, width: int) -> SavedConversation:
+    """What `saved` gave; marks of the template are taken out of what the turns say, as of a question that is asked.
+
+    width: of this model's features. Raises `ConversationError`.
+    """
+    shape, stops = (processor.queries, width), processor.chat_template.stops
     try:
-        if data["format"] != FORMAT:
+        if data["format"] != FORMAT or isinstance(data["format"], bool):
             raise ConversationError(
                 f"This conversation was saved in format {data['format']!r}, and this version reads {FORMAT}. "
                 "Update skingpt4, or start a new conversation."
             )
-        turns = [Turn(str(turn["question"]), int(turn["images"]), plain(turn["reply"])) for turn in data["turns"]]
+        turns = [
+            Turn(_text(turn["question"], stops).strip(), _count(turn["images"]), _text(turn["reply"], stops))
+            for turn in data["turns"]
+        ]
         features = [_tensor(picture) for picture in data["pictures"]]
-        dropped = int(data["dropped_turns"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        dropped = _count(data["dropped_turns"])
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ConversationError(
             f"This is no saved conversation, or a damaged one ({type(error).__name__}: {error}); `to_dict()` of a "
             "conversation was expected."
@@ -75,8 +86,20 @@ def from_saved(data: dict[str, Any], shape: tuple[int, int]) -> SavedConversatio
     return SavedConversation(turns, dropped, features)
 
 
+def _text(value: object, stops: Sequence[str]) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a text was expected, not {value!r:.50}")
+    return without_marks(value, stops)
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"a whole number was expected, not {value!r:.50}")
+    return value
+
+
 def _tensor(picture: dict[str, Any]) -> Tensor:
-    rows, width = (int(size) for size in picture["shape"])
+    rows, width = (_count(size) for size in picture["shape"])
     values = numpy.frombuffer(base64.b64decode(picture["float32"], validate=True), dtype="<f4")
     if not numpy.isfinite(values).all():
         raise ValueError("a picture's features are not finite")

@@ -196,13 +196,15 @@ def _with_bar(
 
 
 def _write(job: Job, report: Report) -> None:
-    """Red flags are said before anything else."""
+    """Red flags are said before anything else, then why a better photograph is needed."""
     from skingpt4.durable import write_whole
     from skingpt4.report.content import ReportError
     from skingpt4.report.files import report_bytes
 
     for line in _alarms(report):
         print(f"{job.image}: {line}")
+    for line in report.photo_advice:
+        _tell(job, line)
     for name, file in job.files.items():
         content = report_bytes(report, name)
         try:

@@ -8,7 +8,8 @@ from contextlib import closing
 from pathlib import Path
 
 from skingpt4.chat.conversation import Chat, Conversation
-from skingpt4.chat.notices import NO_ANSWER, forgotten, notices
+from skingpt4.chat.notices import NO_ANSWER, better_picture, forgotten, notices
+from skingpt4.chat.photo_check import PhotoCheck, load_photo_check
 from skingpt4.engines.sampling import Sampling
 from skingpt4.errors import ImageError, SkinGPTError
 from skingpt4.images import open_image
@@ -40,26 +41,32 @@ def run(
         raise ImageError("There is no picture to ask about; give one with --image FILE.")
     if image is not None:
         open_image(image)  # a wrong file is told before minutes of loading
-    talk = Talk(Chat(*build_model(settings)), image, sampling or Sampling())
+    check = load_photo_check(settings)
+    talk = Talk(Chat(*build_model(settings)), image, sampling or Sampling(), check)
     if questions:
         return talk.answer_all(questions, notices(settings))
     return talk.converse(notices(settings))
 
 
 class Talk:
-    """One user in front of a terminal. image: the picture's file; None until the user gives one."""
+    """One user in front of a terminal. image: the picture's file; None until the user gives one. check: says where a
+    better picture is needed; None = says nothing.
+    """
 
-    def __init__(self, chat: Chat, image: str | None, sampling: Sampling):
+    def __init__(self, chat: Chat, image: str | None, sampling: Sampling, check: PhotoCheck | None = None):
         self._chat = chat
         self._sampling = sampling
+        self._check = check
         self._image = image
         self._warned: set[str] = set()
-        self._conversation: Conversation | None = chat.start(image) if image is not None else None
+        self._advice: tuple[str, ...] = ()  # about the picture, until it is told
+        self._conversation: Conversation | None = self._begin(image) if image is not None else None
 
     def answer_all(self, questions: Sequence[str], said_first: Iterable[str]) -> int:
         """Print the answers, one paragraph each."""
         for line in said_first:
             print(line, file=sys.stderr)
+        self._advise()
         for question in questions:
             self._answer(question)
         return 0
@@ -69,6 +76,7 @@ class Talk:
         print("\n".join([*said_first, HELP]))
         if self._image is None:
             print("First give a picture: /image FILE")
+        self._advise()
         while True:
             try:
                 line = input(PROMPT).strip()
@@ -90,8 +98,9 @@ class Talk:
         if command == "/image":
             self._show(rest)
         elif command == "/add" and self._conversation is not None:
-            self._conversation.add_image(_file(rest, command))
+            self._add(self._conversation, _file(rest, command))
             print(f"{_file(rest, command)} is shown with your next question.")
+            self._advise()
         elif command == "/add":
             self._show(rest, command)
         elif command == "/restart":
@@ -107,10 +116,28 @@ class Talk:
     def _show(self, image: str, command: str = "/image") -> None:
         """A new conversation about this picture; the old one goes on where the file is no picture."""
         file = _file(image, command)
-        self._conversation = self._chat.start(file)
+        self._conversation = self._begin(file)
         self._warned.clear()
         self._image = file
         print(f"A new conversation about {file}.")
+        self._advise()
+
+    def _begin(self, file: str) -> Conversation:
+        conversation = Conversation(self._chat)
+        self._add(conversation, file)
+        return conversation
+
+    def _add(self, conversation: Conversation, file: str) -> None:
+        """Show a picture, and note what the check says of it."""
+        picture = open_image(file)
+        conversation.add_image(picture)
+        self._advice = better_picture(self._check.look(conversation.features[-1], picture)) if self._check else ()
+
+    def _advise(self) -> None:
+        """Ask for a better picture, once."""
+        for line in self._advice:
+            print(f"! {line}", file=sys.stderr)
+        self._advice = ()
 
     def _answer(self, question: str, speaker: str = "") -> None:
         """Print one answer as it is made. Closed by Ctrl-C, the conversation keeps what was said."""

@@ -63,3 +63,9 @@ class Engine(Protocol):
         the ending token, which is left out.
         """
         ...
+
+    def score(self, prompt: Sequence[Segment], candidates: Sequence[Sequence[int]]) -> list[Tensor]:
+        """The log-probability of each candidate's tokens after the prompt and the candidate's tokens before, one
+        float32[T_i] on the CPU for each. No candidate is empty.
+        """
+        ...

@@ -17,6 +17,7 @@ from transformers.generation import (
 from skingpt4.engines.at_once import beam_search, embed, generate_many
 from skingpt4.engines.memory import FixedMemory, GrowingMemory, next_logits
 from skingpt4.engines.sampling import Sampling
+from skingpt4.engines.scoring import score
 from skingpt4.engines.seam import Finished, Segment, never
 
 
@@ -50,6 +51,10 @@ class TransformersEngine:
     ) -> list[list[int]]:
         """Greedy tokens for each prompt, every row stopping by itself."""
         return generate_many(self.decoder, prompts, max_new_tokens, sorted(self.end_ids), is_finished)
+
+    def score(self, prompt: Sequence[Segment], candidates: Sequence[Sequence[int]]) -> list[Tensor]:
+        """How likely each candidate's tokens are after the prompt, which is read once."""
+        return score(self.decoder, prompt, candidates)
 
 
 class DecoderState:

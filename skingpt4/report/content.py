@@ -152,6 +152,8 @@ class Report:
     model: Identity
     sampling: Sampling
     """How the answers of the four sections were decoded."""
+    photo_advice: tuple[Text, ...] = ()
+    """Why a better photograph is needed and what to do, where the check of photographs found something."""
     language: Text = "en"
     """Of everything but the conversation, whose user may write in any."""
     format: Literal["skingpt4-report-1"] = FORMAT

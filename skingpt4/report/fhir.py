@@ -103,12 +103,13 @@ def _observation(name: str, question: str, answer: str, report: Report) -> dict[
 
 def _conclusion(report: Report) -> str:
     flags = [f"{flag.sign}: {flag.advice}" for flag in report.red_flags]
-    return "\n\n".join([*report.notices, *flags, report.sections[0].answer])
+    return "\n\n".join([*report.notices, *flags, *report.photo_advice, report.sections[0].answer])
 
 
 def _narrative(report: Report) -> str:
     """XHTML of what a reader must see where nothing else of the record is shown."""
     lines = [f"<h2>{TITLE}</h2>", *(f"<p><b>{html.escape(line)}</b></p>" for line in report.notices)]
     lines += [f"<p>{html.escape(flag.sign)}: {html.escape(flag.advice)}</p>" for flag in report.red_flags]
+    lines += [f"<p>{html.escape(line)}</p>" for line in report.photo_advice]
     lines += [f"<h3>{html.escape(each.title)}</h3><p>{html.escape(each.answer)}</p>" for each in report.sections]
     return f'<div xmlns="http://www.w3.org/1999/xhtml">{"".join(lines)}</div>'

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from skingpt4.evaluation.parsing import named_concepts
+from skingpt4.evaluation.parsing import mentioned_concepts
 from skingpt4.vocabulary import CONCEPTS
 
 GLOSSARY_FILE = Path(__file__).with_name("glossary.yaml")
@@ -33,10 +33,10 @@ class Explanation:
 
 def concepts_in(text: str) -> list[str]:
     """The concepts that a text mentions, by name or in other words ("scaly", "hyperpigmentation"), in SKINCON's order.
-    The evaluation counts names only (`evaluation.parsing`), as the training answers write them.
+    The clinical word forms are those of `evaluation.parsing`; `also` adds lay words.
     """
     lowered = text.lower()
-    named = named_concepts(text)
+    named = mentioned_concepts(text)
     return [name for name in CONCEPTS if name in named or ((also := _also().get(name)) and also.search(lowered))]
 
 

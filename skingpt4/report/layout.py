@@ -102,7 +102,7 @@ def lay_out(report: Report) -> Layout:
     """The parts of a report in reading order: red flags before everything else; what is empty is left out."""
     parts = [
         Part("red-flags", "Signs that need a doctor", tuple(_alarm(flag) for flag in report.red_flags)),
-        Part("photograph", "The photograph", (_figures(report),)),
+        Part("photograph", "The photograph", (*map(Words, report.photo_advice), _figures(report))),
         *(Part(section.name, section.title, (_said(section), *_caution(section.name))) for section in report.sections),
         Part("conversation", "Your own questions", tuple(_said(each) for each in report.conversation)),
         Part("words", "Medical words in the answers", _words(report)),

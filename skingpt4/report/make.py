@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
 from skingpt4.chat.conversation import Chat, Conversation
-from skingpt4.chat.notices import NO_ANSWER, forgotten, notices
+from skingpt4.chat.notices import NO_ANSWER, better_picture, forgotten, notices
+from skingpt4.chat.photo_check import load_photo_check
 from skingpt4.engines.sampling import Sampling
 from skingpt4.images import open_image
 from skingpt4.report.content import UNSEEN, Exchange, Picture, Report, Section, readable
@@ -83,10 +84,11 @@ def report_steps(
     picture: the photograph, as `open_image` takes it. settings: those that the chat's model was built from.
     conversation: the user's about the same photograph (its first one), whose turns are listed and whose features are
     used again. flags: the signs to look for, from `load_red_flags`; None = the package's own.
-    Raises `ImageError` for what is no picture and `QuestionError` where a prompt does not fit into the decoder.
+    Raises `ImageError` for what is no picture, `QuestionError` where a prompt does not fit into the decoder, and
+    `WeightsError` for a photo check that does not belong to the model.
     """
     sampling = sampling or Sampling()
-    picture = open_image(picture)
+    picture, check = open_image(picture), load_photo_check(settings)
     said = _exchanges(conversation) if conversation else []
     seen = conversation.features if conversation else []
     own = chat.start_from_features(seen[0]) if seen else chat.start(picture)
@@ -120,6 +122,7 @@ def report_steps(
         remarks=tuple(remarks),
         model=identity_of(chat, settings),
         sampling=sampling,
+        photo_advice=better_picture(check.look(own.features[0], picture)) if check else (),
     )
     yield Progress(len(SECTIONS), len(SECTIONS), "done", report=report)
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import combinations, islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -25,6 +26,10 @@ URGENCIES: dict[Urgency, str] = {
 }
 RED_FLAGS_FILE = Path(__file__).with_name("red_flags.yaml")
 GAP_WORDS = 3  # what `...` stands for, at most
+# Nobody who tells of a sign comes near these; a text that was made to keep the computer busy does.
+SENTENCE_MENTIONS = 5  # of one list in one sentence
+PART_CHOICES = 300
+CHOICES = 3000
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,9 @@ class _Mention:
     words: str
 
 
+_Mentions = dict[tuple[int, int], list[_Mention]]  # of one list, by text and sentence
+
+
 def load_red_flags(path: str | Path | None = None) -> tuple[Rule, ...]:
     """The rules of a YAML file in the form of `red_flags.yaml`; None: of that one.
 
@@ -102,22 +110,25 @@ def find_red_flags(
     said: list[tuple[Speaker, str]] = [("user", text) for text in user_texts] + [("answer", text) for text in answers]
     spoken = [(speaker, sentences(text)) for speaker, text in said]
 
+    def stated(text: int, number: int, words: WordList, is_disease: bool) -> Iterator[_Mention]:
+        speaker, sentence = spoken[text][0], spoken[text][1][number]
+        for found in words.pattern.finditer(sentence.text):
+            if is_stated(sentence, found.start(1), found.end(1), speaker == "user", is_disease):
+                yield _Mention(text, number, found.start(1), found.end(1), speaker, found[1])
+
     @cache
-    def mentions(words: WordList, is_disease: bool) -> list[_Mention]:
-        return [
-            _Mention(text, index, found.start(1), found.end(1), speaker, found[1])
-            for text, (speaker, parts) in enumerate(spoken)
-            if speaker == "user" or not words.of_user
-            for index, sentence in enumerate(parts)
-            for found in words.pattern.finditer(sentence.text)
-            if is_stated(sentence, found.start(1), found.end(1), speaker == "user", is_disease)
-        ]
+    def mentions(words: WordList, is_disease: bool) -> _Mentions:
+        found: _Mentions = {}
+        for text, (speaker, parts) in enumerate(spoken):
+            for number in range(len(parts) if speaker == "user" or not words.of_user else 0):
+                if some := list(islice(stated(text, number, words, is_disease), SENTENCE_MENTIONS)):
+                    found[text, number] = some
+        return found
 
     raised = []
     for rule in load_red_flags() if flags is None else flags:
         for way in rule.ways:
-            parts = [[mentions(words, rule.is_disease) for words in part] for part in way]
-            found = next(_together(parts), None) if all(all(part) for part in parts) else None
+            found = _together([[mentions(words, rule.is_disease) for words in part] for part in way])
             if found is not None:
                 raised.append(replace(rule.flag, evidence=_evidence(found)))
                 break
@@ -125,24 +136,33 @@ def find_red_flags(
     return sorted(raised, key=lambda flag: order.index(flag.urgency))
 
 
-def _together(parts: list[list[list[_Mention]]], chosen: tuple[_Mention, ...] = ()) -> Iterator[tuple[_Mention, ...]]:
+def _together(parts: Sequence[Sequence[_Mentions]]) -> tuple[_Mention, ...] | None:
     """One mention of each list of each part, none over another; those of a part in neighbouring sentences of a text."""
-    if not parts:
-        yield chosen
+    if not all(all(part) for part in parts):
+        return None
+    choices = [list(islice(_near(part), PART_CHOICES)) for part in parts]
+    whole = (sum(chosen, ()) for chosen in islice(product(*choices), CHOICES))
+    return next((chosen for chosen in whole if not _any_overlap(chosen)), None)
+
+
+def _near(part: Sequence[_Mentions], near: tuple[_Mention, ...] = ()) -> Iterator[tuple[_Mention, ...]]:
+    """One mention of each list, in neighbouring sentences of a text, none over another."""
+    if not part:
+        yield near
         return
+    if near:
+        text, numbers = near[0].text, [mention.sentence for mention in near]
+        places = [(text, number) for number in range(max(numbers) - 1, min(numbers) + 2)]
+    else:
+        places = list(part[0])
+    for place in places:
+        for mention in part[0].get(place, ()):
+            if not _any_overlap((*near, mention)):
+                yield from _near(part[1:], (*near, mention))
 
-    def of_part(lists: list[list[_Mention]], near: tuple[_Mention, ...]) -> Iterator[tuple[_Mention, ...]]:
-        if not lists:
-            yield near
-            return
-        for mention in lists[0]:
-            if any(mention.text != other.text or abs(mention.sentence - other.sentence) > 1 for other in near):
-                continue
-            if not any(_overlap(mention, other) for other in (*near, *chosen)):
-                yield from of_part(lists[1:], (*near, mention))
 
-    for near in of_part(parts[0], ()):
-        yield from _together(parts[1:], (*chosen, *near))
+def _any_overlap(mentions: Sequence[_Mention]) -> bool:
+    return any(_overlap(one, other) for one, other in combinations(mentions, 2))
 
 
 def _overlap(one: _Mention, other: _Mention) -> bool:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageFilter
 from torch import Tensor, nn
 
-from skingpt4.evaluation.metrics import micro_macro_f1
+from skingpt4.evaluation.figures.metrics import micro_macro_f1
 from skingpt4.prompts import Turn
 from skingpt4.tiny import wording
 from skingpt4.tiny.align import save_projection

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from operator import eq
 
-from skingpt4.evaluation.metrics import micro_macro_f1
+from skingpt4.evaluation.figures.metrics import micro_macro_f1
 from skingpt4.prompts import Turn
 from skingpt4.tiny.diseases import DISEASES_BY_NAME
 from skingpt4.tiny.renderer import Description

@@ -10,7 +10,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,13 @@ import torch
 from torch import Tensor
 
 from skingpt4.chat.conversation import Chat
-from skingpt4.config import EMBEDDED_FOLDER, load_settings, resolve_path
+from skingpt4.config import EMBEDDED_FOLDER, load_settings
+from skingpt4.data.records import Record
+from skingpt4.data.sources.notes import NoteColumns, read_notes
 from skingpt4.errors import DataError
+from skingpt4.evaluation.ablation.arms import BOTH, Arms
 from skingpt4.evaluation.answers import LONGEST_ANSWER
-from skingpt4.evaluation.metrics import micro_macro_f1
+from skingpt4.evaluation.figures.metrics import micro_macro_f1
 from skingpt4.evaluation.parsing import named_concepts
 from skingpt4.prompts import Turn
 from skingpt4.settings import Settings
@@ -30,7 +33,6 @@ from skingpt4.tiny.diseases import DISEASES_BY_NAME
 from skingpt4.tiny.page import Case, curves_picture, results_table, write_page
 from skingpt4.tiny.wording import parse_disease
 from skingpt4.training.reports.log import with_progress
-from skingpt4.training.runner import train
 from skingpt4.vocabulary import CLINICAL_PROMPTS, CONCEPT_PROMPT, DIAGNOSIS_PROMPTS
 from skingpt4.weights.build import build_model
 from skingpt4.weights.checkpoint import load_checkpoint
@@ -59,24 +61,17 @@ def quickstart(out: Path, force: bool = False, sets: Mapping[str, SetSize] = SET
     started = time.perf_counter()
     _prepare(out, force)
     _say(1, "Drawing photographs: synthetic skin, made by this package; no real patient is in them.")
-    for name, size in sets.items():
-        write_dataset(out / "data" / name, size)
+    draw_sets(out, sets)
     _say(2, "Training: step 1 (clinical concepts), then step 2 (diagnoses), then step 2 alone for comparison.")
-    for run in ("two_step", "step2_only"):
-        train(_settings_in(out, run))
+    arms = Arms.of(drawn_steps(out), out)
+    arms.train()
     _say(3, "Asking all four models about photographs that none of them has seen.")
-    checkpoints = {
-        "no fine-tuning": resolve_path("embedded/projection.safetensors"),
-        "step 1 only": str(out / "two_step" / "step1" / "last"),
-        "step 2 only": str(out / "step2_only" / "last"),
-        "both steps": str(out / "two_step" / "step2" / "last"),
-    }
     chat = Chat(*build_model(load_settings(CONFIGS / "model.yaml")[0]))
     test = _read_test_set(chat, out / "data" / "test")
     figures, cases = {}, _cases(test)
-    for name in checkpoints:
+    for name, checkpoint in arms.checkpoints.items():
         with torch.no_grad():
-            load_checkpoint(chat.model, checkpoints[name])
+            load_checkpoint(chat.model, checkpoint)
         figures[name] = _measure(chat, test, name)
         _show(chat, test, cases, name)
     _say(4, "Drawing curves and the page of pictures.")
@@ -110,15 +105,29 @@ def _prepare(out: Path, force: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
 
 
-def _settings_in(out: Path, run: str) -> list[Settings]:
-    """The shipped settings of a run, reading from and writing to `out` instead of `quickstart/` and `output/`."""
-    steps = load_settings(
-        CONFIGS / f"{run}.yaml", [f"run.output_dir={out / run}", f"data.feature_cache={out / 'features'}"]
-    )
+def draw_sets(out: Path, sets: Mapping[str, SetSize]) -> None:
+    """Write `out/data/NAME` for each set; one that is there already, whole, stays."""
+    for name, size in sets.items():
+        if not (out / "data" / name / "records.jsonl").is_file():  # it is written last
+            write_dataset(out / "data" / name, size)
+
+
+def drawn_steps(out: Path, options: Sequence[str] = ()) -> list[Settings]:
+    """The shipped settings of both steps, reading the sets of `draw_sets` and keeping features in `out`."""
+    steps = load_settings(CONFIGS / "two_step.yaml", [f"data.feature_cache={out / 'features'}", *options])
     for step in steps:
         for source in (*step.data.train, *step.data.validation):
             source.path = str(out / Path(source.path).relative_to("quickstart"))
     return steps
+
+
+def drawn_records(folder: Path) -> list[Record]:
+    """A set of `draw_sets` as records that say all that is known of each photograph."""
+    columns = NoteColumns(skin_type="skin_tone", concepts="concepts")
+    return [
+        replace(record, disease_class=DISEASES_BY_NAME[record.disease].disease_class)
+        for record in read_notes(folder / "records.jsonl", folder, columns).records
+    ]
 
 
 def _read_test_set(chat: Chat, folder: Path) -> TestSet:
@@ -183,7 +192,7 @@ def _show(chat: Chat, test: TestSet, cases: Sequence[Case], name: str) -> None:
         answers = chat.answer_conversations(features, [[Turn(question, 1)]] * len(cases), LONGEST_ANSWER)
         for case, answer in zip(cases, answers, strict=True):
             case.answers.setdefault(name, []).append(answer)
-    if name != "both steps":
+    if name != BOTH:
         return
     turns: list[list[Turn]] = [[] for _ in cases]
     for question in CLINICAL_PROMPTS:

@@ -57,6 +57,14 @@ class ForgetfulEngine:
     ) -> list[list[int]]:
         return [list(self.start().generate(p, Sampling(max_new_tokens=max_new_tokens), is_finished)) for p in prompts]
 
+    def score(self, prompt: Sequence[Segment], candidates: Sequence[Sequence[int]]) -> list[Tensor]:
+        found = []
+        for candidate in candidates:
+            begun = [[*prompt, list(candidate[:count])] if count else prompt for count in range(len(candidate))]
+            logits = torch.stack([self.start().read(segments) for segments in begun])
+            found.append(logits.log_softmax(-1)[range(len(candidate)), list(candidate)])
+        return found
+
 
 @pytest.fixture
 def photo() -> Image.Image:
@@ -82,6 +90,14 @@ def test_many_answers_over_another_engine_are_the_same(chats: tuple[Chat, Chat],
     pictures = [photo, photo.rotate(180), Image.new("RGB", (30, 30), "red")]
     ours, other = (chat.answer_many(pictures, CLINICAL_PROMPTS[0], 12) for chat in chats)
     assert ours == other
+
+
+def test_scores_over_another_engine_are_the_same(chats: tuple[Chat, Chat], photo: Image.Image) -> None:
+    answers = ["A mole.", "A plaque with scale.", "A plaque."]
+    features = chats[0].encode_many([photo, photo.rotate(180)])
+    ours, other = (chat.score_candidates(features, CLINICAL_PROMPTS[0], answers) for chat in chats)
+    assert ours.log_likelihood == pytest.approx(other.log_likelihood, abs=1e-4)
+    assert (ours.tokens == other.tokens).all()
 
 
 def test_the_other_engines_context_is_the_one_that_counts(chats: tuple[Chat, Chat], photo: Image.Image) -> None:

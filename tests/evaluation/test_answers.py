@@ -1,21 +1,53 @@
-"""Many answers at once equal answers one by one."""
+"""Many answers at once equal answers one by one; what is asked is asked once, whatever happens in between."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from evaluated import write_cases
 
 from skingpt4.chat.conversation import Chat
-from skingpt4.cli import main
-from skingpt4.config import save_settings
 from skingpt4.engines.sampling import Sampling
+from skingpt4.errors import DataError
+from skingpt4.evaluation import answers
+from skingpt4.evaluation.answers import Plan, mean_features, predict
+from skingpt4.evaluation.candidates import diagnosis_log_scores
+from skingpt4.evaluation.cases import Cases, read_cases
 from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.processor import Processor
 from skingpt4.prompts import Turn
-from skingpt4.settings import Settings
+
+PLAN = Plan(("acne", "eczema", "psoriasis"), repeats=2, repeat_cases=3)
+
+
+@pytest.fixture
+def cases(tmp_path: Path) -> Cases:
+    return read_cases(write_cases(tmp_path / "data", 20))
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A random model never stops by itself."""
+    monkeypatch.setattr(answers, "LONGEST_ANSWER", 6)
+    monkeypatch.setattr(answers, "BATCH", 4)
+
+
+class Failing(Chat):
+    """Breaks off at the third batch of pictures."""
+
+    calls = 0
+
+    def encode_many(self, images: Sequence[Any]) -> torch.Tensor:
+        self.calls += 1
+        if self.calls == 3:
+            raise KeyboardInterrupt
+        return super().encode_many(images)
 
 
 def test_batched_answers_equal_those_of_chat(tiny_model: tuple[SkinGPT4, Processor]) -> None:
@@ -41,16 +73,88 @@ def test_batched_answers_equal_those_of_chat(tiny_model: tuple[SkinGPT4, Process
     assert together == one_by_one and len(set(together)) > 1
 
 
-def test_evaluate_counts_right_diagnoses(
-    tiny_settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.usefixtures("short")
+def test_what_was_broken_off_goes_on_and_equals_the_whole(
+    tiny_model: tuple[SkinGPT4, Processor], cases: Cases, tmp_path: Path
 ) -> None:
-    from training_runs import write_table
+    plan = replace(PLAN, concepts=False)
+    whole = predict(Chat(*tiny_model), cases.test, tmp_path / "whole", plan)
+    broken = Failing(*tiny_model)
+    with pytest.raises(KeyboardInterrupt):
+        predict(broken, cases.test, tmp_path / "broken", plan)
+    assert sorted(file.name for file in (tmp_path / "broken").glob("*.parquet")) == ["000000.parquet", "000001.parquet"]
+    goes_on = Failing(*tiny_model)
+    found = predict(goes_on, cases.test, tmp_path / "broken", plan)
+    assert goes_on.calls == 1  # 10 cases in batches of 4: one was left
+    assert found.diagnosis_answer == whole.diagnosis_answer and found.repeats == whole.repeats
+    assert found.image == whole.image and len(found) == 10
+    np.testing.assert_array_equal(found.disease_log_scores, whole.disease_log_scores)
+    again = Failing(*tiny_model)
+    assert predict(again, cases.test, tmp_path / "broken", plan).image == whole.image and again.calls == 0
 
-    save_settings(tiny_settings, tmp_path / "model.yaml")
-    table, out = write_table(tmp_path / "data", 6), tmp_path / "answers.jsonl"
-    command = ["evaluate", "--cfg-path", str(tmp_path / "model.yaml"), "--data", str(table), "--out", str(out)]
-    assert main(command) == 0
-    printed = capsys.readouterr().out
-    answers = [json.loads(line) for line in out.read_text().splitlines()]
-    right = sum(answer["named"] == answer["disease"] for answer in answers)
-    assert len(answers) == 6 and f"{right} of 6 diagnoses right" in printed and "commonest answer: 33.3%" in printed
+
+@pytest.mark.usefixtures("short")
+def test_rows_hold_what_is_known_and_what_the_model_gives(
+    tiny_model: tuple[SkinGPT4, Processor], cases: Cases, tmp_path: Path
+) -> None:
+    chat = Chat(*tiny_model)
+    features = chat.encode_many([record.image for record in cases.test])
+    plan = replace(PLAN, class_of=cases.class_of)
+    found = predict(chat, cases.test, tmp_path / "out", plan, mean_features(chat, cases.fit), features)
+    assert found.disease == [record.disease for record in cases.test]
+    assert found.concepts == [record.concepts for record in cases.test]
+    expected = diagnosis_log_scores(chat, features, PLAN.diseases)
+    np.testing.assert_allclose(found.disease_log_scores, expected, atol=1e-4)
+    # A class is named by its own names or those of its disease, so it is likelier than its disease.
+    acne, of_acne = found.disease_log_scores[:, 0], found.class_log_scores[:, 2]
+    assert cases.class_of["acne"] == "Dermatitis" and (of_acne >= acne - 1e-9).all()
+    assert found.concept_log_odds.shape == (10, 48) and np.isfinite(found.concept_log_odds).all()
+    asked = [named for named in found.repeats if named is not None]
+    assert len(asked) == 3 and all(len(named) == 2 for named in asked)
+
+
+@pytest.mark.usefixtures("short")
+def test_the_answers_of_another_model_are_not_taken_for_ours(
+    tiny_model: tuple[SkinGPT4, Processor], cases: Cases, tmp_path: Path
+) -> None:
+    plan = replace(PLAN, concepts=False, classes=False, repeats=0)
+    chat = Chat(*tiny_model)
+    predict(chat, cases.test, tmp_path / "out", plan)
+    with pytest.raises(DataError, match=r"another evaluation \(other plan\)"):
+        predict(chat, cases.test, tmp_path / "out", replace(plan, diseases=("acne", "eczema")))
+    with pytest.raises(DataError, match=r"another evaluation \(other cases\)"):
+        predict(chat, cases.fit, tmp_path / "out", plan)
+    with pytest.raises(DataError, match=r"another evaluation \(other model\)"):
+        predict(chat, cases.test, tmp_path / "out", plan, model={"precision": "bf16"})
+    with torch.no_grad():
+        chat.model.llama_proj.bias.add_(1.0)
+    with pytest.raises(DataError, match=r"another evaluation \(other projection\).*--force"):
+        predict(chat, cases.test, tmp_path / "out", plan)
+    answers.forget(tmp_path / "out")
+    assert len(predict(chat, cases.test, tmp_path / "out", plan)) == 10
+
+
+@pytest.mark.usefixtures("short")
+def test_each_process_asks_about_its_share(
+    tiny_model: tuple[SkinGPT4, Processor], cases: Cases, tmp_path: Path
+) -> None:
+    class Second:
+        process_index, num_processes = 1, 2
+        meetings = 0
+
+        def wait_for_everyone(self) -> None:
+            self.meetings += 1
+            if self.meetings == 2:  # the first process did the other batches meanwhile
+                predict(Chat(*tiny_model), cases.test, folder, plan)
+
+    folder, plan = tmp_path / "out", replace(PLAN, concepts=False, classes=False, repeats=0)
+    chat = Failing(*tiny_model)
+    found = predict(chat, cases.test, folder, plan, processes=Second())
+    assert chat.calls == 1  # of three batches the second
+    alone = predict(Chat(*tiny_model), cases.test, tmp_path / "alone", plan)
+    assert found.diagnosis_answer == alone.diagnosis_answer and found.image == alone.image
+
+
+def test_concepts_need_a_prior(tiny_model: tuple[SkinGPT4, Processor], cases: Cases, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="need `prior`"):
+        predict(Chat(*tiny_model), cases.test, tmp_path, PLAN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,13 +11,17 @@ import pytest
 import torch
 from PIL import Image
 from PIL.ImageChops import difference
+from pypdf import PdfReader
 
 from skingpt4 import __version__
 from skingpt4.chat.conversation import Chat
+from skingpt4.chat.notices import GO_ON
+from skingpt4.chat.photo_check import ADVICE
 from skingpt4.engines.sampling import Sampling
 from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.processor import Processor
 from skingpt4.report.content import UNSEEN, Report
+from skingpt4.report.files import report_bytes
 from skingpt4.report.identity import identity_of
 from skingpt4.report.make import LONGEST_SIDE_PX, make_report, mentioned_concepts, report_steps
 from skingpt4.settings import Settings
@@ -160,3 +165,20 @@ def test_identity_tells_checkpoints_apart(tiny_model: tuple[SkinGPT4, Processor]
     assert {key for key, value in asdict(second).items() if value != asdict(first)[key]} == {"projection"}
     tiny_settings.model.llama_model = "C:\\Users\\Jane Roe\\vicuna-13b"
     assert "Jane" not in identity_of(chat, tiny_settings).decoder
+
+
+def test_a_photograph_that_is_not_good_enough_is_told_and_the_report_made_all_the_same(
+    chat: Chat, embedded: Settings, photograph: Image.Image, report: Report
+):
+    night = photograph.point(lambda value: value // 9)
+    made = make_report(chat, night, embedded, SHORT)
+    assert report.photo_advice == ()
+    assert ADVICE["dark"] in made.photo_advice and made.photo_advice[-1] == GO_ON
+    assert len(made.sections) == 4
+    for name in ("html", "md", "json"):
+        assert ADVICE["dark"] in report_bytes(made, name).decode(), name
+        assert GO_ON not in report_bytes(report, name).decode(), name
+    record = json.loads(report_bytes(made, "fhir"))
+    assert ADVICE["dark"] in record["conclusion"] and ADVICE["dark"] in record["text"]["div"]
+    page = " ".join(PdfReader(io.BytesIO(report_bytes(made, "pdf"))).pages[0].extract_text().split())
+    assert ADVICE["dark"] in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 import time
 from pathlib import Path
 
@@ -132,6 +133,29 @@ def test_very_long_texts_take_seconds_not_hours() -> None:
     for text in texts:
         find_red_flags([text], [text])
     assert time.perf_counter() - began < 20
+
+
+def crafted(characters: int = 4000) -> str:
+    """Words of two lists that stand over each other or too far apart, again and again."""
+    block = ("black skin " * 18)[:190] + " " + ("reek " * 38).strip() + ". "
+    text = ""
+    while len(text) < 2500:
+        text += block + "x. x. "
+    text += "x. x. x. "
+    return text + "sore " * ((characters - len(text)) // 5)
+
+
+@pytest.mark.parametrize("texts", [1, 4])
+def test_crafted_texts_are_little_work(texts: int) -> None:
+    load_red_flags()
+    with cProfile.Profile() as profile:
+        assert find_red_flags([crafted()] * texts, []) == []
+    calls = sum(entry.callcount for entry in profile.getstats())
+    assert 0 < calls < 100_000 * texts
+
+
+def test_the_bounds_hide_nothing_that_stands_far_from_a_repeated_word() -> None:
+    assert "changing-mole" in ids(user="mole " * 300 + ". It is warm today. My mole has changed.")
 
 
 def test_the_shipped_list_is_whole() -> None:

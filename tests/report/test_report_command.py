@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from skingpt4.chat.photo_check import ADVICE
 from skingpt4.commands import report as command
 from skingpt4.errors import SettingsError
 from skingpt4.report.content import Report
@@ -171,3 +172,12 @@ def test_every_option_of_the_command_has_words_and_every_format_is_named():
     helps = {each.dest: each.help or "" for each in parser._actions}
     assert all(helps[name] for name in ("images", "out", "format", "red_flags", "force"))
     assert all(name in helps["format"] for name in command.FORMATS)
+
+
+def test_a_better_photograph_is_asked_for(tmp_path: Path, photograph: Image.Image, capsys: pytest.CaptureFixture[str]):
+    photograph.point(lambda value: value // 9).save(tmp_path / "night.png")
+    photograph.save(tmp_path / "day.png")
+    assert report(tmp_path / "night.png", tmp_path / "day.png", "--out", tmp_path, "--format", "md") == 0
+    told = capsys.readouterr().err
+    assert f"{tmp_path / 'night.png'}: {ADVICE['dark']}" in told
+    assert "day.png" not in told

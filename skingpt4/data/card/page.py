@@ -9,8 +9,8 @@ from pathlib import Path
 from skingpt4.data.card.parts import Block, Card, Note, Pictures, Table
 from skingpt4.data.card.plots import plot_svg
 
-_TEMPLATE = Path(__file__).with_name("page.html")
-_MARKS = {"good": "✓", "plain": "•", "warning": "⚠"}
+TEMPLATE = Path(__file__).with_name("page.html")
+MARKS = {"good": "✓", "plain": "•", "warning": "⚠"}
 
 
 def to_html(card: Card) -> str:
@@ -20,9 +20,9 @@ def to_html(card: Card) -> str:
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals.update(
-        kind_of=lambda block: type(block).__name__.lower(), plot=lambda block: Markup(plot_svg(block)), marks=_MARKS
+        kind_of=lambda block: type(block).__name__.lower(), plot=lambda block: Markup(plot_svg(block)), marks=MARKS
     )
-    return environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(card=card)
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(card=card)
 
 
 def to_markdown(card: Card) -> str:
@@ -38,7 +38,7 @@ def to_markdown(card: Card) -> str:
 
 def _markdown_of(block: Block) -> list[str]:
     if isinstance(block, Note):
-        return [f"- {_MARKS[block.kind]} {_plain(block.text)}"]
+        return [f"- {MARKS[block.kind]} {_plain(block.text)}"]
     if isinstance(block, Pictures):
         return []
     table = block if isinstance(block, Table) else block.table()

@@ -56,7 +56,7 @@ def plot_svg(block: Bars | Dots | HeatMap) -> str:
         else:
             figure = _dots(block) if isinstance(block, Dots) else _heat_map(block)
         FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})
-    return _for_the_page(file.getvalue(), block.title)
+    return for_the_page(file.getvalue(), block.title)
 
 
 def _horizontal_bars(bars: Bars) -> Figure:
@@ -176,7 +176,7 @@ def _figure(width_px: float, height_px: float, constrained: bool = True) -> tupl
     return figure, axes
 
 
-def _for_the_page(svg: str, title: str) -> str:
+def for_the_page(svg: str, title: str) -> str:
     """Without what only a file of its own needs, with the page's font and colours."""
     width = re.search(r'viewBox="0 0 ([0-9.]+)', svg)
     assert width is not None  # matplotlib writes one

@@ -111,7 +111,7 @@ def inspect_image(name: str, image: ImageRef) -> Inspection:
         return Inspection(name, size, modified, sha256=digest, error=str(error) or type(error).__name__)
     form, turned = _header(content)
     grey = picture.convert("L")
-    small, thumb = _reduced(grey), thumbnail(grey)
+    small, thumb = reduced(grey), thumbnail(grey)
     return Inspection(
         name,
         size,
@@ -126,6 +126,15 @@ def inspect_image(name: str, image: ImageRef) -> Inspection:
         sharpness=round(sharpness_of(small), 4),
         thumb=base64.b64encode(thumb.tobytes()).decode(),
     )
+
+
+def reduced(grey: Image) -> np.ndarray:
+    """float[H, W], 0-255, of a picture of mode "L", its longer side at most `SHARPNESS_SIDE_PX`."""
+    from PIL.Image import Resampling
+
+    scale = min(1.0, SHARPNESS_SIDE_PX / max(grey.size))
+    size = max(1, round(grey.width * scale)), max(1, round(grey.height * scale))
+    return np.asarray(grey.resize(size, Resampling.BOX), np.float64)
 
 
 def sharpness_of(grey: np.ndarray) -> float:
@@ -153,15 +162,6 @@ def read_thumbnails(images: Sequence[ImageRef]) -> list[np.ndarray | None]:
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(read, images))
-
-
-def _reduced(grey: Image) -> np.ndarray:
-    """float[H, W]: the longer side at most `SHARPNESS_SIDE_PX`."""
-    from PIL.Image import Resampling
-
-    scale = min(1.0, SHARPNESS_SIDE_PX / max(grey.size))
-    size = max(1, round(grey.width * scale)), max(1, round(grey.height * scale))
-    return np.asarray(grey.resize(size, Resampling.BOX), np.float64)
 
 
 def _header(content: bytes) -> tuple[str, bool]:

@@ -1,0 +1,1 @@
+"""Figures with n and intervals, from arrays of truths and scores."""

@@ -1,0 +1,1 @@
+"""How the check that asks for better photographs is fitted and measured."""
