@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 
 from skingpt4.commands.arguments import add_settings, settings_of_arguments
 
@@ -28,11 +30,14 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show the page until it is ended."""
+    """Show the page until it is ended, and with it the process."""
     from skingpt4.demo.server.access import access_of
     from skingpt4.demo.server.launch import launch
 
     access = access_of(
         arguments.host, arguments.port, arguments.share, arguments.auth, arguments.no_auth, arguments.root_path
     )
-    return launch(settings_of_arguments(arguments), access)
+    code = launch(settings_of_arguments(arguments), access)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # Python would free the model part by part first: seconds in which a service's manager waits

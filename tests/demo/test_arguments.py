@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from skingpt4.cli import build_parser, main
 from skingpt4.config import save_settings
+from skingpt4.demo.server import launch
 from skingpt4.settings import Settings
 
 
@@ -48,3 +50,15 @@ def test_gpu_and_device_contradict_each_other(capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit, match="2"):
         build_parser().parse_args(["demo", "--gpu-id", "0", "--device", "cpu"])
     assert "not allowed with" in capsys.readouterr().err
+
+
+def test_at_the_end_of_the_page_the_process_does_not_wait_until_the_model_is_freed(
+    settings_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(code: int) -> None:
+        raise SystemExit(code)
+
+    monkeypatch.setattr(launch, "launch", lambda *_: 0)
+    monkeypatch.setattr(os, "_exit", end)
+    with pytest.raises(SystemExit, match="0"):
+        main(["demo", "--cfg-path", settings_file])

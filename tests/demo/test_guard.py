@@ -5,14 +5,19 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator
+from typing import Any
 
+import anyio
 import httpx
 import pytest
+from demo_process import until
 from visitors import Tab, jpeg
 
 from skingpt4.chat.conversation import Chat
+from skingpt4.demo.page.words import FAULT
 from skingpt4.demo.server import guard
 from skingpt4.demo.server.access import Access
+from skingpt4.demo.server.headers import HEADERS, SafeHeaders
 from skingpt4.demo.server.launch import OpenPage, open_page
 from skingpt4.settings import Settings
 
@@ -80,6 +85,39 @@ def test_the_browser_may_load_nothing_from_elsewhere_and_keep_nothing(
     assert not {"etag", "last-modified", "server"} & set(answer.headers)
 
 
+FAULTY = {
+    "no such function": ("POST", "/gradio_api/queue/join", {"data": [], "fn_index": 10**6, "session_hash": "f"}),
+    "a name that is no file's": ("GET", f"/static/{'x' * 5000}", None),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTY)
+def test_an_answer_to_what_fails_in_gradio_has_the_same_headers(
+    stranger: httpx.Client, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    method, path, body = FAULTY[kind]
+    answer = stranger.request(method, path, json=body)
+    assert answer.status_code == 500
+    assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+    assert until(lambda: "raised by way of" in caplog.text)  # logged after the answer
+    assert "xxxxx" not in caplog.text + answer.text
+
+
+def test_what_fails_in_a_layer_is_told_without_its_words_and_with_the_headers(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise ValueError("Jane Doe")
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(SafeHeaders(app))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.get("/")
+
+    answer = anyio.run(ask)
+    assert (answer.status_code, answer.text) == (500, FAULT)
+    assert {name: answer.headers[name] for name in HEADERS} == HEADERS
+    assert "builtins.ValueError, raised by way of" in caplog.text and "Jane" not in caplog.text
+
+
 def test_a_font_is_a_name_and_comes_from_nowhere(stranger: httpx.Client) -> None:
     for path in ("/", "/theme.css"):
         assert "fonts.g" not in stranger.get(path).text
@@ -97,7 +135,7 @@ def test_its_own_names_are_answered_with_any_port(stranger: httpx.Client, name: 
 
 
 @pytest.mark.parametrize(
-    "origin", ["https://evil.example", "null", "http://127.0.0.1:1", "http://localhost", "file://"]
+    "origin", ["https://evil.example", "null", "http://127.0.0.1:1", "http://localhost", "file://", "http://["]
 )
 def test_other_web_sites_cannot_post_here_nor_read(stranger: httpx.Client, origin: str) -> None:
     for method, path in (("POST", "/gradio_api/cancel"), ("GET", "/config"), ("OPTIONS", "/gradio_api/queue/join")):

@@ -17,7 +17,11 @@ from recital import ids_of, teach
 from visitors import Tab
 
 from skingpt4.chat.conversation import Chat
-from skingpt4.demo.page import words
+from skingpt4.chat.notices import better_picture
+from skingpt4.chat.photo_check import load_photo_check
+from skingpt4.config import embedded_settings
+from skingpt4.demo.page import panels, words
+from skingpt4.demo.page.examples import examples
 from skingpt4.demo.page.expert import sampling_of
 from skingpt4.demo.page.line import BusyError, Line
 from skingpt4.demo.page.visit import Visit
@@ -29,6 +33,7 @@ from skingpt4.errors import DeviceError, ImageError, SettingsError
 from skingpt4.prompts import Turn
 from skingpt4.settings import Settings
 from skingpt4.vocabulary import CLINICAL_PROMPTS, NOT_A_DIAGNOSIS
+from skingpt4.weights.build import build_model
 
 GREEDY = (0.0, 1.0, 12, 1.0, 1, 0)  # temperature, top-p, longest answer, repetition penalty, beams, seed
 SHORT = Sampling(max_new_tokens=12)
@@ -286,3 +291,22 @@ def test_who_leaves_the_line_makes_room(tiny_model: Any) -> None:
         assert visit.messages == [] and not visit.busy
         with line.place() as next_one:
             assert next_one.ahead() == 1
+
+
+def test_a_better_photograph_is_asked_for_and_the_question_answered_all_the_same() -> None:
+    settings = embedded_settings()
+    chat, check = Chat(*build_model(settings)), load_photo_check(settings)
+    assert check is not None
+    visit = Visit(chat, Line(4, words.BUSY), check=check)
+    wall = Image.new("RGB", (300, 200), (40, 90, 200))
+    list(visit.look(lambda: wall, lambda _: "/kept/x", words.READY, "alt"))
+    assert visit.photo_status == words.READY
+    assert visit.advice == better_picture(check.look(chat.encode(wall), wall)) != ()
+    shown = panels.photo_advice(visit.advice)
+    assert words.BETTER_PICTURE in shown and all(line in shown for line in visit.advice)
+    list(visit.ask("What is it?", Sampling(max_new_tokens=4)))
+    assert visit.messages[-1]["role"] == "assistant" and visit.messages[-1]["content"]
+    for example in examples():
+        list(visit.look(lambda example=example: example.picture, lambda _: "/kept/x", words.DRAWN, "alt"))
+        assert visit.advice == (), example.name
+    assert panels.photo_advice(()) == ""

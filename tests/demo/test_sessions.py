@@ -22,6 +22,8 @@ ELSEWHERE = "This page belongs to another browser. Load it again."
 class Talk:
     """What a page holds in these tests."""
 
+    is_empty = False
+
     def __init__(self) -> None:
         self.said: list[str] = []
         self.left = 0

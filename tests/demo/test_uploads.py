@@ -210,7 +210,7 @@ def test_a_crash_of_the_decoder_harms_one_picture_only(program: Server, tab: Tab
     os.kill(pid, signal.SIGSTOP)  # so that it is not done before
     with ThreadPoolExecutor(1) as pool:
         value = pool.submit(tab.upload, jpeg())
-        assert until(lambda: waiting_bytes(pid) > 0)
+        assert until(lambda: waiting_bytes(pid) > 0, 60)
         os.kill(pid, signal.SIGABRT)
         os.kill(pid, signal.SIGCONT)
     assert tab.told("look", value.result()) == f"⚠ {CRASHED}"

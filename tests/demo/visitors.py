@@ -65,7 +65,8 @@ class Tab:
 
 
 def last_told(steps: list[list[Any]]) -> str:
-    return html.unescape(re.findall(r'role="status">([^<]*)<', str(steps))[-1])
+    """The last line of status; the advice on a photograph is a section of its own, not such a line."""
+    return html.unescape(re.findall(r'<div class="line" role="status">([^<]*)<', str(steps))[-1])
 
 
 def file_value(path: str, name: str = "IMG_0001.JPG") -> dict[str, Any]:

@@ -45,6 +45,16 @@ def photograph(shown: Shown) -> str:
     return _one_line(Markup('<img class="photo" src="{}" alt="{}">').format(shown.url, shown.alt)) if shown.url else ""
 
 
+def photo_advice(lines: Sequence[str]) -> str:
+    """Why a better photograph is needed; "" for a good one."""
+    if not lines:
+        return ""
+    told = _paragraphs(lines)
+    return _one_line(
+        Markup('<section class="advice" role="status"><h2>{}</h2>{}</section>').format(words.BETTER_PICTURE, told)
+    )
+
+
 def steps() -> str:
     """How to use the page."""
     items = Markup("").join(Markup("<li>{}</li>").format(text.format(start=words.START)) for text in words.STEPS)

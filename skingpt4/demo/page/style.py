@@ -33,6 +33,10 @@ p.quiet, span.quiet, .line { color: var(--body-text-color-subdued); }
 .dark .flags :is(h2, li, b) { color: #ffdad6 !important; } /* Gradio minds only the first of a list of selectors */
 .dark .flags .quiet { color: #f0b5ae; }
 
+.advice { padding: .7rem 1rem; border-radius: 10px; border: 1px solid var(--border-color-primary);
+  border-left: 5px solid var(--primary-600); background: var(--block-background-fill); }
+.advice h2 { margin: 0 0 .2rem; font-size: 1.05rem; } .advice p { margin: .25rem 0; line-height: 1.45; }
+
 img.photo { display: block; width: 100%; max-height: 340px; object-fit: contain; margin: 0 !important;
   border-radius: 10px; background: var(--background-fill-secondary); }
 #examples img.photo { max-height: 110px; object-fit: cover; }
@@ -70,6 +74,7 @@ dl.facts dt { font-weight: 600; } dl.facts dd { margin: 0; overflow-wrap: anywhe
   img.photo { max-height: 170px; }
   /* While an answer grows, it and the button that stops it stand on the first screen. */
   #main:has(#chat) #photograph img.photo { max-height: 64px; }
+  #main:has(#chat) #photo_advice { display: none; }
   #chat { height: 33svh !important; min-height: 180px; }
   #asking { position: sticky; bottom: 0; z-index: 50; padding: .4rem 0; background: var(--body-background-fill); }
   .banner { font-size: .88rem; padding: .4rem .7rem; }

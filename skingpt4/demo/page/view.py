@@ -11,6 +11,7 @@ import gradio as gr
 
 from skingpt4.chat.conversation import Chat
 from skingpt4.chat.notices import notices
+from skingpt4.chat.photo_check import load_photo_check
 from skingpt4.demo.page import panels, words
 from skingpt4.demo.page.examples import Example, examples
 from skingpt4.demo.page.expert import sampling_of
@@ -57,7 +58,7 @@ class Handlers:
     ):
         self.page, self.widgets, self.chat, self.settings = page, widgets, chat, settings
         self.sessions, self.uploads = sessions, uploads
-        self.line = Line(WAITING_PLACES, words.BUSY)
+        self.line, self.photo_check = Line(WAITING_PLACES, words.BUSY), load_photo_check(settings)
 
     def connect(self) -> None:
         """Wire the widgets."""
@@ -97,9 +98,12 @@ class Handlers:
     def visit(self, request: gr.Request) -> Visit:
         """The page's own. Raises `gr.Error`, which Gradio shows, for another browser's page."""
         try:
-            return self.sessions.hold(request, lambda: Visit(self.chat, self.line, self._forget_values(request)))
+            return self.sessions.hold(request, lambda: self._new_visit(request))
         except SessionError as error:
             raise gr.Error(str(error), print_exception=False) from error
+
+    def _new_visit(self, request: gr.Request) -> Visit:
+        return Visit(self.chat, self.line, self._forget_values(request), self.photo_check)
 
     def look(self, request: gr.Request, file: dict[str, Any] | None) -> Iterator[Shown]:
         yield from self._begin(request, lambda: self.uploads.take(file, request), words.READY, words.PHOTOGRAPH_ALT)
@@ -138,17 +142,20 @@ class Handlers:
         yield from self._steps(visit, visit.look_closer(partial(heatmap_url, self.sessions, request)))
 
     def stop(self, request: gr.Request) -> None:
-        self.visit(request).stop()
+        visit = self.sessions.held(request)
+        if visit is not None:  # none is made for this: each takes one of few places
+            visit.stop()
 
     def restart(self, request: gr.Request) -> Shown:
         """Forget the photograph and all that came of it."""
         self.sessions.forget(request)
-        return self.shown(self.visit(request), box=True)
+        return self.shown(self._new_visit(request), box=True)
 
     def close(self, request: gr.Request) -> None:
         """The tab was closed."""
         with suppress(SessionError):  # it may have been forgotten before
             self.sessions.forget(request)
+            self._forget_values(request)()  # also of a page that was not used since it was started again
         undelivered = self.page._queue.pending_messages_per_session.get(request.session_hash or "")
         while undelivered is not None and not undelivered.empty():  # Gradio would keep them for a page that never comes
             undelivered.get_nowait()
@@ -197,6 +204,7 @@ class Handlers:
             w.upload: None,
             w.photograph: gr.update(value=panels.photograph(visit.photograph), visible=has_picture),
             w.photo_status: panels.line(visit.photo_status),
+            w.photo_advice: gr.update(value=panels.photo_advice(visit.advice), visible=bool(visit.advice)),
             w.start: gr.update(visible=has_picture and not asked, interactive=free),
             w.steps: gr.update(visible=not asked),
             w.chat: gr.update(value=visit.conversation_shown, visible=asked),

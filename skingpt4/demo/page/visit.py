@@ -10,7 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from skingpt4.chat.conversation import Chat, Conversation
-from skingpt4.chat.notices import NO_ANSWER, forgotten
+from skingpt4.chat.notices import NO_ANSWER, better_picture, forgotten
 from skingpt4.demo.logs import LOGGER, places
 from skingpt4.demo.page import words
 from skingpt4.demo.page.line import Line, Place
@@ -22,6 +22,7 @@ from skingpt4.report.red_flags import RedFlag, find_red_flags
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from skingpt4.chat.photo_check import PhotoCheck
     from skingpt4.report.content import Report
     from skingpt4.settings import Settings
 
@@ -46,22 +47,29 @@ class Shown:
 class Visit:
     """A picture's conversation and what of it the page shows. Never shared between pages.
 
-    messages: `{"role": "user" | "assistant", "content": text}`, as the chat area takes them. photo_status, status: one
-    line beside the photograph and one beside the question. draft: a question that was not taken, to be put back where
-    it was typed. files: of the report, what each is called -> its URL. busy: while the model works for this page, or
-    is waited for. left: it is over. Its steps are generators: each step is worth showing; errors are told in the lines,
-    never raised.
+    advice: why a better photograph is needed, empty for a good one. messages: `{"role": "user" | "assistant",
+    "content": text}`, as the chat area takes them. photo_status, status: one line beside the photograph and one beside
+    the question. draft: a question that was not taken, to be put back where it was typed. files: of the report, what
+    each is called -> its URL. busy: while the model works for this page, or is waited for. left: it is over. Its steps
+    are generators: each step is worth showing; errors are told in the lines, never raised.
     """
 
-    def __init__(self, chat: Chat, line: Line, forgotten_by: Callable[[], None] = lambda: None):
-        """forgotten_by: called when the visit ends."""
-        self._chat, self._line, self._forgotten_by = chat, line, forgotten_by
+    def __init__(
+        self,
+        chat: Chat,
+        line: Line,
+        forgotten_by: Callable[[], None] = lambda: None,
+        check: PhotoCheck | None = None,
+    ):
+        """forgotten_by: called when the visit ends. check: of photographs; None says nothing about them."""
+        self._chat, self._line, self._forgotten_by, self._check = chat, line, forgotten_by, check
         self._stopping = self.left = False
         self.picture: Image | None = None
         self.conversation: Conversation | None = None
         self.messages: list[dict[str, str]] = []
         self.flags: list[RedFlag] = []
         self.photograph = Shown()
+        self.advice: tuple[str, ...] = ()
         self.heatmap = Shown()
         self.files: dict[str, str] = {}
         self.photo_status, self.status, self.draft = words.WAITING_FOR_PHOTOGRAPH, "", ""
@@ -83,6 +91,8 @@ class Visit:
             with self._line.place() as place:
                 yield from self._wait(place, tell)
                 conversation = self._chat.start(picture)
+            look = self._check.look(conversation.features[0], picture) if self._check else None
+            self.advice = better_picture(look) if look else ()
             self.photograph, self.heatmap = Shown(show(picture), alt), Shown()
             self.picture, self.conversation = picture, conversation
             self.messages, self.flags, self.files, self.status, self.draft = [], [], {}, "", ""
@@ -166,12 +176,17 @@ class Visit:
         if self.conversation is not None:
             self.conversation.stop()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no photograph is here nor being looked at."""
+        return self.conversation is None and not self.busy
+
     def leave(self) -> None:
         """The page is closed, started again, or was idle for long: nothing of it stays."""
         self.stop()
         self.left = True
         self.picture = self.conversation = None
-        self.messages, self.flags, self.files, self.draft = [], [], {}, ""
+        self.messages, self.flags, self.files, self.draft, self.advice = [], [], {}, "", ()
         self._forgotten_by()
 
     @property

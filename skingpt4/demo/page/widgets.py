@@ -27,6 +27,7 @@ class Widgets:
     examples: list[gr.Button]
     photograph: gr.Markdown
     photo_status: gr.Markdown
+    photo_advice: gr.Markdown
     start: gr.Button
     steps: gr.Markdown
     chat: gr.Chatbot
@@ -49,9 +50,9 @@ class Widgets:
     def everything(self) -> list[Any]:
         """Every widget that a visit changes."""
         return [
-            self.flags, self.before, self.upload, self.photograph, self.photo_status, self.start, self.steps, self.chat,
-            self.ask_on, *self.suggestions, self.status, self.asking, self.question, self.ask, self.stop, self.report,
-            self.restart, self.downloads, self.show_heatmap, self.heatmap, self.speed,
+            self.flags, self.before, self.upload, self.photograph, self.photo_status, self.photo_advice, self.start,
+            self.steps, self.chat, self.ask_on, *self.suggestions, self.status, self.asking, self.question, self.ask,
+            self.stop, self.report, self.restart, self.downloads, self.show_heatmap, self.heatmap, self.speed,
         ]  # fmt: skip
 
 
@@ -90,8 +91,10 @@ def _photograph_side() -> dict[str, Any]:
                     drawn.append(gr.Button(words.use_drawing(example.name), size="sm"))
     photograph = _text("", elem_id="photograph", visible=False)
     photo_status = _text(panels.line(words.WAITING_FOR_PHOTOGRAPH), elem_id="photo_status")
+    photo_advice = _text("", elem_id="photo_advice", visible=False)
     return {
         "before": before, "upload": upload, "examples": drawn, "photograph": photograph, "photo_status": photo_status,
+        "photo_advice": photo_advice,
         "start": gr.Button(words.START, variant="primary", visible=False, elem_id="start"),
     }  # fmt: skip
 

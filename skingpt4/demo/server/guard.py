@@ -16,26 +16,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from skingpt4.demo.server.access import Access
+from skingpt4.demo.server.headers import SafeHeaders
 
 if TYPE_CHECKING:
     from starlette.middleware import Middleware
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-# Nothing is loaded from elsewhere, whatever an answer or a question contains.
-CONTENT_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
-    "object-src 'none'; frame-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'self'"
-)
-HEADERS = {
-    "content-security-policy": CONTENT_POLICY,
-    "cache-control": "no-store",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(self), microphone=(), geolocation=(), display-capture=(), usb=(), payment=()",
-}
 
 API = "/gradio_api"
 # Of Gradio's routes, those that a visit needs. The rest (deep links, monitoring, OpenAPI, the proxy, the API for
@@ -68,25 +53,6 @@ def middlewares(access: Access, *inside: Middleware) -> list[Middleware]:
     return [*layers, Middleware(OwnPath, prefix=access.path), *inside, Middleware(Routes, hosts=access.host_names)]
 
 
-class SafeHeaders:
-    """The browser is told to load nothing from other computers, to keep nothing, and to show the page in no frame."""
-
-    def __init__(self, app: ASGIApp):
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        from starlette.datastructures import MutableHeaders
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.update(HEADERS)
-                del headers["etag"], headers["last-modified"]
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)
-
-
 class SameOrigin:
     """Refuses what other web sites let a visitor's browser send here, and addresses that a client says it came by."""
 
@@ -110,11 +76,18 @@ class SameOrigin:
 
     def _is_foreign(self, method: str, headers: Any) -> bool:
         origin = headers.get("origin")
-        if origin is not None and origin not in self._origins and urlsplit(origin).netloc != headers.get("host"):
+        if origin is not None and origin not in self._origins and _netloc(origin) != headers.get("host"):
             return True
         a_link = method == "GET" and headers.get("sec-fetch-mode") == "navigate"
         a_link = a_link and headers.get("sec-fetch-dest") == "document"
         return headers.get("sec-fetch-site") in ("cross-site", "same-site") and not a_link
+
+
+def _netloc(address: str) -> str | None:
+    try:
+        return urlsplit(address).netloc
+    except ValueError:  # http://[
+        return None
 
 
 class Accounts:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import quote
 
-from starlette.responses import PlainTextResponse, Response
+from starlette.requests import ClientDisconnect
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from skingpt4.demo.visitors.kept import Kept
 
 COOKIE = "skingpt4_visitor"
+SLICE_BYTES = 64 << 10
 SHOWN_IN_PAGE = ("image/jpeg", "image/png", "image/webp")  # anything else is offered as a download, never opened
 
 
@@ -33,11 +36,22 @@ def with_cookie(send: Any, visitor: str, secure: bool) -> Any:
     return send_with_cookie
 
 
-def answer_of(kept: Kept | None) -> Response:
-    """A file as an HTTP answer; for another's the same "not found" as for none."""
+def answer_of(kept: Kept | None, is_there: Callable[[], bool]) -> Response:
+    """A file as an HTTP answer, which breaks off once the file is forgotten; for another's, and for an upload that no
+    page has asked for, the same "not found" as for none.
+    """
     headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
-    if kept is None:
+    if kept is None or kept.page is None:
         return PlainTextResponse("This file is not here (any more).", 404, headers)
     way = "inline" if kept.media_type in SHOWN_IN_PAGE else "attachment"
     headers["content-disposition"] = f"{way}; filename*=UTF-8''{quote(kept.name, safe='')}"
-    return Response(kept.data, 200, headers, kept.media_type)
+    headers["content-length"] = str(len(kept.data))
+    return StreamingResponse(_slices(kept.data, is_there), 200, headers, kept.media_type)
+
+
+async def _slices(data: bytes, is_there: Callable[[], bool]) -> AsyncIterator[memoryview]:
+    """A client that does not read costs one slice, where a whole file would be copied for each connection."""
+    for start in range(0, len(data), SLICE_BYTES):
+        if not is_there():
+            raise ClientDisconnect
+        yield memoryview(data)[start : start + SLICE_BYTES]

@@ -7,6 +7,7 @@ import re
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -31,16 +32,23 @@ ALL_HELD = 100
 # Tabs whose owner is known; the oldest of those that hold nothing is forgotten first.
 VISITOR_PAGES = 32
 ALL_PAGES = 4096
+VISITOR_STREAMS = 16  # answers without end that are open at one time; a tab has two
 
 ELSEWHERE = "This page belongs to another browser. Load it again."
+TOO_MANY_TABS = "This page is open in too many tabs. Close some of them."
 
 WELL_FORMED = re.compile(r"[\w-]{43}", re.ASCII)
 KEPT_PATH = re.compile(r"/kept/([\w-]{43})/[^/]*$", re.ASCII)
 HEARTBEAT_PATH = re.compile(r"/gradio_api/heartbeat/([^/]+)/?$")
+STREAM_PATH = re.compile(r"/gradio_api/(?:heartbeat/[^/]+|queue/data|upload_progress)/?$")
 
 
 class Leaves(Protocol):
     """What a page holds between requests."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is lost with it."""
 
     def leave(self) -> None:
         """Called once when it is forgotten."""
@@ -95,7 +103,7 @@ class Sessions:
         """What the page holds between requests, made at its first; `leave()` is called when it is forgotten.
 
         Raises `SessionError` as `check` does, or where too many pages hold something. A visitor's least recently used
-        page is forgotten where that visitor has too many.
+        page is forgotten where that visitor has too many; where all have, the one among those that hold nothing of use.
         """
         surplus: list[str] = []
         with self._lock:
@@ -104,13 +112,21 @@ class Sessions:
                 own = [other for other in self._held if self._owners[other] == visitor]
                 surplus = own[: max(0, len(own) + 1 - VISITOR_HELD)]
                 if len(self._held) - len(surplus) >= ALL_HELD:
-                    raise SessionError(FULL)
-            held: Held = self._held.pop(page) if page in self._held else make()
-            self._held[page] = held  # now the most recently used
-            self._begun[request] = held
+                    surplus = [other for other, held in self._held.items() if held.is_empty][:1]
+                    if not surplus:
+                        raise SessionError(FULL)
+            now: Held = self._held.pop(page) if page in self._held else make()
+            self._held[page] = now  # the most recently used
+            self._begun[request] = now
         if surplus:
-            self._drop(lambda kept: kept.visitor == visitor and kept.page in surplus, surplus)
-        return held
+            self._drop(lambda kept: kept.page in surplus, surplus)
+        return now
+
+    def held(self, request: gr.Request) -> Any:
+        """What the page holds, None where nothing. Raises `SessionError` as `check` does."""
+        with self._lock:
+            _, page = self.check(request)
+            return self._held.get(page)
 
     def keep(self, request: gr.Request, name: str, media_type: str, data: bytes) -> str:
         """Keep a file for this page and return its URL, which works for this visitor only.
@@ -238,6 +254,7 @@ class SessionMiddleware:
     def __init__(self, app: Any, sessions: Sessions):
         self._app = app
         self._sessions = sessions
+        self._streams: Counter[str] = Counter()  # visitor -> how many are open
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -256,11 +273,27 @@ class SessionMiddleware:
         scope[VISITOR] = visitor
         self._sessions.touch(visitor)
         if found := KEPT_PATH.search(path):
-            await answer_of(self._sessions.get(found[1], visitor))(scope, receive, send)
+            kept = self._sessions.get(found[1], visitor)
+            answer = answer_of(kept, lambda: self._sessions.get(found[1], visitor) is kept)
+            await answer(scope, receive, send)
             return
         heartbeat = HEARTBEAT_PATH.search(path)
         page = heartbeat[1] if heartbeat else request.query_params.get("session_hash", "")
         if page and not self._sessions.owns(visitor, page):
             await PlainTextResponse(ELSEWHERE, 403)(scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        if STREAM_PATH.search(path) is None:
+            await self._app(scope, receive, send)
+        elif self._streams[visitor] >= VISITOR_STREAMS:
+            await PlainTextResponse(TOO_MANY_TABS, 429)(scope, receive, send)
+        else:
+            await self._stream(visitor, scope, receive, send)
+
+    async def _stream(self, visitor: str, scope: Any, receive: Any, send: Any) -> None:
+        self._streams[visitor] += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._streams[visitor] -= 1
+            if not self._streams[visitor]:
+                del self._streams[visitor]

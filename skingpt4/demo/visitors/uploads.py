@@ -28,6 +28,7 @@ FORM_BYTES = 100_000  # what a browser adds around it
 DRAINED_BYTES = 200_000_000  # read and thrown away, so that the browser hears the answer instead of a broken line
 ARRIVING_BYTES = 200_000_000  # of all files that are on their way at one time
 VISITOR_UPLOADS = 2  # at one time
+WAITING_PICTURES = 8  # that have arrived and wait for those before them; one may take `DECODING_SECONDS`
 SILENT_SECONDS = 60.0  # a line on which nothing comes for so long is closed
 ARRIVING_SECONDS = 300.0  # for a whole file
 
@@ -50,7 +51,8 @@ class Uploads:
 
     def __init__(self, sessions: Sessions):
         self.sessions = sessions
-        self.one_at_a_time = anyio.CapacityLimiter(1)  # decoding 100 million pixels takes about a gigabyte
+        self._turn = anyio.Lock()  # decoding 100 million pixels takes about a gigabyte
+        self._thread = anyio.CapacityLimiter(1)  # not one of those that all handlers share
         self.arriving_bytes = 0
         self._uploads: Counter[str] = Counter()  # visitor -> how many arrive
         self._decoder = Decoder()
@@ -111,7 +113,7 @@ class Uploads:
         return self._name(visitor, "image/png", png)
 
     async def _png(self, request: Request) -> bytes:
-        """Raises `ImageError`, `_Refused`, `MultiPartException`."""
+        """Raises `ImageError`, `_Refused`, `MultiPartException`, `ClientDisconnect`."""
         from gradio.routes import file_upload_statuses
 
         upload_id = request.query_params.get("upload_id", "")
@@ -132,7 +134,12 @@ class Uploads:
 
         try:
             data = await _file_of(request, counted())
-            return await anyio.to_thread.run_sync(self._decoder.decode, data, limiter=self.one_at_a_time)
+            if self._turn.statistics().tasks_waiting >= WAITING_PICTURES:
+                raise _Refused(BUSY)
+            async with self._turn:
+                if await request.is_disconnected():  # nobody would hear of it, and others wait
+                    raise ClientDisconnect
+                return await anyio.to_thread.run_sync(self._decoder.decode, data, limiter=self._thread)
         finally:
             self.arriving_bytes -= arrived
             if upload_id:
