@@ -26,6 +26,7 @@ COMMANDS = {
     "demo": "the local web page",
     "evaluate": "what a model gets right on a data set, in figures with intervals, tables and plots",
     "ablate": "what each fine-tuning step is worth: all four models trained and compared",
+    "study": "a clinical study: blinded forms for raters, their answers collected, a report",
 }
 # Each is a module `commands.data_NAME`.
 DATA_COMMANDS = {

@@ -18,7 +18,7 @@ from skingpt4.data.card.pictures import thumbnail
 from skingpt4.data.records import Record
 from skingpt4.durable import replacing
 from skingpt4.errors import SkinGPTError
-from skingpt4.evaluation.metrics import micro_macro_f1
+from skingpt4.evaluation.figures.metrics import micro_macro_f1
 from skingpt4.evaluation.parsing import named_concepts, named_disease
 from skingpt4.prompts import Turn
 from skingpt4.training.reports.run_folder import ANSWERS_FILE, ANSWERS_PAGE, CURVES_FILE, json_line, read_lines
