@@ -44,8 +44,14 @@ def tiny_model(tiny_settings: Settings) -> tuple[SkinGPT4, Processor]:
 
 
 @pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """SIGINT as on a terminal. A shell's background job is started with it ignored, and so are that job's children."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def terminal_signals() -> Iterator[None]:
+    """SIGINT and SIGHUP as on a terminal. A shell's background job is started with the first ignored, one under `nohup`
+    with the second, and so are that job's children.
+    """
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    }
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -1,8 +1,8 @@
 """What raters are asked about each text, and the scale that they answer on.
 
-The topics and their order are those of SkinGPT-4's Figure 4a (Zhou et al. 2024, Nature Communications 15:5649), rated
-from "strongly disagree" to "strongly agree". The wording is ours: it speaks of "this text", so that a form does not say
-whether a model or a doctor wrote it.
+The topics and their order are those of SkinGPT-4's Figure 4a (Zhou et al. 2024, Nature Communications 15, doi
+10.1038/s41467-024-50043-3), rated from "strongly disagree" to "strongly agree". The wording is ours: it speaks of "this
+text", so that a form does not say whether a model or a doctor wrote it.
 """
 
 from __future__ import annotations

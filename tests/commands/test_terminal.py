@@ -120,7 +120,7 @@ def test_restart_forgets_and_a_wrong_picture_does_not(
     assert talk._conversation.turns == []
 
 
-@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.usefixtures("terminal_signals")
 def test_ctrl_c_stops_the_answer_and_not_the_program(
     reciting: Chat, photo: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

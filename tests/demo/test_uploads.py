@@ -257,7 +257,7 @@ def test_the_folder_of_a_killed_server_goes_at_the_next_start_and_a_running_ones
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
-@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.usefixtures("terminal_signals")
 def test_no_folder_stays_however_the_program_ends(how: signal.Signals, tmp_path: Path) -> None:
     with started(tmp_path, "--device", "cpu", environment={"OMP_NUM_THREADS": "1"}) as program:
         tab = Tab(program.url)

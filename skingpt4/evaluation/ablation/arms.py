@@ -1,5 +1,6 @@
 """The paper's Figure 3 as numbers: no fine-tuning, step 1 only, step 2 only and both steps, trained with the same seeds
-from the same projection and asked about the same held-out cases (Zhou et al. 2024, Nature Communications 15, 5649).
+from the same projection and asked about the same held-out cases (Zhou et al. 2024, Nature Communications 15, doi
+10.1038/s41467-024-50043-3).
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ _VARIABLES = {
     MUTED: "var(--muted-bar)",
 }
 _PNG_DOTS = 200  # per inch
-_SCROLLED = '<div role="region" tabindex="0" aria-label="{title}" style="overflow-x:auto">{svg}</div>'
+_SCROLLED = '<div role="group" tabindex="0" aria-label="{title}" style="overflow-x:auto">{svg}</div>'
 _WIDE = '<div style="min-width:680px">{svg}</div>'
 # On a phone a table is pushed aside rather than its notes squeezed.
 _NOTES = "td:nth-child(n+4):last-child { min-width: 11em; }"
