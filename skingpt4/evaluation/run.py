@@ -73,6 +73,7 @@ def evaluate(job: Job) -> str:
     holds another evaluation; `SettingsError`, `WeightsError`, `DeviceError`, `ImageError`.
     """
     from skingpt4.chat.photo_check import load_photo_check
+    from skingpt4.evaluation.photo_check.fit import negatives_in
     from skingpt4.weights.build import build_model
 
     cases = read_cases(job.data, job.images, job.split, job.fit_on)
@@ -80,6 +81,8 @@ def evaluate(job: Job) -> str:
     remarks += [*cases.remarks, *refuse_leaks(cases, job.settings, job.allow_leaks)]
     if job.compare:
         _require_predictions(job.compare)
+    if job.negatives:
+        negatives_in(job.negatives)  # tells now what would be wrong with them hours later
     processes = _processes(job.settings)
     is_main = processes is None or processes.is_main_process
     if job.force and is_main:

@@ -71,6 +71,13 @@ def test_a_table_of_image_and_disease(model: Path, tmp_path: Path, capsys: pytes
         run("--cfg-path", model, "--data", table, "--out", out, "--split", "test")
 
 
+def test_a_wrong_folder_of_negatives_is_told_before_anything_is_asked(model: Path, tmp_path: Path) -> None:
+    table, out = write_table(tmp_path / "data", 6), tmp_path / "out"
+    with pytest.raises(DataError, match="--negatives expects one with pictures"):
+        run("--cfg-path", model, "--data", table, "--out", out, "--negatives", tmp_path / "nowhere", *QUICK)
+    assert not out.exists()
+
+
 @pytest.mark.slow
 def test_two_runs_are_compared(model: Path, tmp_path: Path) -> None:
     data = write_cases(tmp_path / "data", 8)
