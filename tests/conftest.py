@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from system_browser import CHROMIUM, QUIET
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from skingpt4.model.skingpt4 import SkinGPT4
     from skingpt4.processor import Processor
     from skingpt4.settings import Settings
@@ -55,3 +58,15 @@ def terminal_signals() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """One per module: while it runs, the thread has an event loop, which other tests would stumble over."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine (Debian: `apt-get install chromium`)")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()

@@ -159,13 +159,12 @@ def _make(jobs: Sequence[Job], settings: Settings, sampling: Sampling, flags: Se
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from skingpt4.chat.conversation import Chat
+    from skingpt4.chat.load import load_chat
     from skingpt4.chat.notices import notices
-    from skingpt4.weights.build import build_model
 
     for line in notices(settings):
         print(line, file=sys.stderr)
-    chat = Chat(*build_model(settings))
+    chat = load_chat(settings)
     made = 0
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:

@@ -18,9 +18,7 @@ from skingpt4.commands.arguments import (
 from skingpt4.errors import SettingsError, SkinGPTError
 
 if TYPE_CHECKING:
-    from skingpt4.chat.conversation import Chat
     from skingpt4.data.records import SourceReport
-    from skingpt4.settings import Settings
     from skingpt4.study.new import Arm
 
 MODEL = "model"  # the arm of --cfg-path
@@ -138,6 +136,7 @@ def run_report(arguments: argparse.Namespace) -> int:
 
 
 def _arms(arguments: argparse.Namespace) -> list[Arm]:
+    from skingpt4.chat.load import load_chat
     from skingpt4.chat.notices import notices
     from skingpt4.study.new import Arm
     from skingpt4.study.texts import read_texts
@@ -147,7 +146,7 @@ def _arms(arguments: argparse.Namespace) -> list[Arm]:
     for line in notices(settings):
         print(line, file=sys.stderr)
     source = " ".join([arguments.cfg_path or "embedded", *arguments.options])
-    arms = [Arm(MODEL, source, load=partial(_load, settings))]
+    arms = [Arm(MODEL, source, load=partial(load_chat, settings))]
     for given in arguments.arm:
         name, equals, place = given.partition("=")
         name = name.strip()
@@ -160,15 +159,8 @@ def _arms(arguments: argparse.Namespace) -> list[Arm]:
             arms.append(Arm(name, place, texts=read_texts(Path(place), name)))
         else:
             device = [option for option in options_of(arguments) if option.startswith("run.device=")]
-            arms.append(Arm(name, place, load=partial(_load, settings_of(place, device))))
+            arms.append(Arm(name, place, load=partial(load_chat, settings_of(place, device))))
     return arms
-
-
-def _load(settings: Settings) -> Chat:
-    from skingpt4.chat.conversation import Chat
-    from skingpt4.weights.build import build_model
-
-    return Chat(*build_model(settings))
 
 
 def _source(arguments: argparse.Namespace) -> SourceReport:

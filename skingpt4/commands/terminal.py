@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from skingpt4.chat.conversation import Chat, Conversation
+from skingpt4.chat.load import load_chat
 from skingpt4.chat.notices import NO_ANSWER, better_picture, forgotten, notices
 from skingpt4.chat.photo_check import PhotoCheck, load_photo_check
 from skingpt4.engines.sampling import Sampling
@@ -15,7 +16,6 @@ from skingpt4.errors import ImageError, SkinGPTError
 from skingpt4.images import open_image
 from skingpt4.report.red_flags import URGENCIES, find_red_flags
 from skingpt4.settings import Settings
-from skingpt4.weights.build import build_model
 
 HELP = (
     "Commands: /image FILE (another picture, a new talk), /add FILE (one more picture in this talk), "
@@ -42,7 +42,7 @@ def run(
     if image is not None:
         open_image(image)  # a wrong file is told before minutes of loading
     check = load_photo_check(settings)
-    talk = Talk(Chat(*build_model(settings)), image, sampling or Sampling(), check)
+    talk = Talk(load_chat(settings), image, sampling or Sampling(), check)
     if questions:
         return talk.answer_all(questions, notices(settings))
     return talk.converse(notices(settings))

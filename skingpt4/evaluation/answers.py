@@ -95,11 +95,15 @@ def predict(
         processes.wait_for_everyone()  # nobody writes into the folder of another evaluation
     again, batches = _asked_again(len(records), plan), range(-(-len(records) // BATCH))
     mine = [batch for batch in batches[index::count] if not _part(folder, batch).is_file()]
+    # What is taken off the odds of every case is the same for all of them.
+    blank = (
+        concept_log_odds(chat, prior.unsqueeze(0), None)[0] if prior is not None and plan.concepts and mine else None
+    )
     for batch in _shown(mine, what, index == 0):
         rows = np.arange(batch * BATCH, min((batch + 1) * BATCH, len(records)))
         known = None if features is None else features[rows]
         cases = list(selected(records, rows))
-        answered = _predict_batch(chat, cases, plan, prior, known, photo_check, again[rows], int(rows[0]))
+        answered = _predict_batch(chat, cases, plan, blank, known, photo_check, again[rows], int(rows[0]))
         answered.write(_part(folder, batch))
     if processes:
         processes.wait_for_everyone()
@@ -111,13 +115,15 @@ def _predict_batch(
     chat: Chat,
     records: Sequence[Record],
     plan: Plan,
-    prior: Tensor | None,
+    blank: np.ndarray | None,
     features: Tensor | None,
     photo_check: PhotoCheck | None,
     again: np.ndarray,
     first_row: int,
 ) -> Predictions:
-    """again: bool[n], which cases are asked again. first_row: the number of the first of them among all."""
+    """blank: float64[48], the concepts' odds without a picture, where `plan.concepts`. again: bool[n], which cases are
+    asked again. first_row: the number of the first of them among all.
+    """
     started = time.perf_counter()
     found = Predictions.of_records(records, plan.diseases)
     if features is None:
@@ -125,9 +131,9 @@ def _predict_batch(
     diagnoses = _answers(chat, features, DIAGNOSIS_PROMPTS[1])
     scores = _diagnosis_scores(chat, features, plan)
     if plan.concepts:
-        assert prior is not None  # `predict` has looked
+        assert blank is not None  # `predict` has looked
         scores["concept_answer"] = _answers(chat, features, CONCEPT_PROMPT)
-        scores["concept_log_odds"] = concept_log_odds(chat, features, prior, scores["concept_answer"])
+        scores["concept_log_odds"] = concept_log_odds(chat, features, None, scores["concept_answer"]) - blank
     if plan.repeats:
         scores["repeats"] = [
             _sampled(chat, features[row], plan, first_row + row) if again[row] else None for row in range(len(records))

@@ -56,13 +56,18 @@ def class_map(*predictions: Predictions) -> dict[str, str]:
 def levels_of(cases: Predictions, class_of: Mapping[str, str]) -> dict[str, Level]:
     """`DISEASE` and `CLASS`, those of which some case has a truth. class_of: as `class_map` gives it."""
     found = {
-        DISEASE: _level(cases, cases.diseases, cases.disease, cases.disease_log_scores, {}),
+        DISEASE: disease_level(cases),
         CLASS: _level(
             cases, CLASSES, cases.disease_class, cases.class_log_scores,
             {name: [disease for disease, its in class_of.items() if its == name] for name in CLASSES},
         ),
     }  # fmt: skip
     return {name: level for name, level in found.items() if len(level.truth)}
+
+
+def disease_level(cases: Predictions) -> Level:
+    """The cases whose disease is one of the data's."""
+    return _level(cases, cases.diseases, cases.disease, cases.disease_log_scores, {})
 
 
 def _level(

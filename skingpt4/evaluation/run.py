@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skingpt4.chat.conversation import Chat
+from skingpt4.chat.load import load_chat
 from skingpt4.chat.notices import notices
 from skingpt4.data.records import few
 from skingpt4.data.sequences import column_of, images_of
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from accelerate import PartialState
 
     from skingpt4.chat.photo_check import PhotoCheck
+    from skingpt4.evaluation.photo_check.fit import Negatives
 
 PREDICTIONS, FIT_PREDICTIONS = "predictions.parquet", "fit_predictions.parquet"
 METRICS, REPORT = "metrics.json", "report.html"
@@ -74,15 +76,13 @@ def evaluate(job: Job) -> str:
     """
     from skingpt4.chat.photo_check import load_photo_check
     from skingpt4.evaluation.photo_check.fit import negatives_in
-    from skingpt4.weights.build import build_model
 
     cases = read_cases(job.data, job.images, job.split, job.fit_on)
     remarks = [line for line in notices(job.settings) if line != NOT_A_DIAGNOSIS]
     remarks += [*cases.remarks, *refuse_leaks(cases, job.settings, job.allow_leaks)]
     if job.compare:
         _require_predictions(job.compare)
-    if job.negatives:
-        negatives_in(job.negatives)  # tells now what would be wrong with them hours later
+    negatives = negatives_in(job.negatives) if job.negatives else None
     processes = _processes(job.settings)
     is_main = processes is None or processes.is_main_process
     if job.force and is_main:
@@ -90,7 +90,7 @@ def evaluate(job: Job) -> str:
         forget(job.out / ANSWERS / "fit")
     if processes:
         processes.wait_for_everyone()
-    chat = Chat(*build_model(job.settings))
+    chat = load_chat(job.settings)
     photo_check = load_photo_check(job.settings)
     validation, test = _ask(job, cases, chat, photo_check, processes)
     if processes:
@@ -99,8 +99,8 @@ def evaluate(job: Job) -> str:
         return ""
     metrics = measure(test, validation, cases.concept_images, job.bertscore_model, job.seed, _stages)
     metrics.remarks[:0] = remarks
-    if job.negatives:
-        found = _photo_check(job, job.negatives, cases, chat, photo_check)
+    if negatives:
+        found = _photo_check(job, *negatives, cases, chat, photo_check)
         metrics.others["photo_check"] = metrics.others.get("photo_check", {}) | found
     _write(job, cases, metrics, test, validation)
     return sentence(metrics, test)
@@ -126,14 +126,15 @@ def _ask(
     return validation, asked(cases.test, job.out / ANSWERS / "test", again, what=what)
 
 
-def _photo_check(job: Job, negatives: Path, cases: Cases, chat: Chat, check: PhotoCheck | None) -> dict[str, Figure]:
-    """How well the model's photo check (without one: one that is fitted on the cases of the fit and half of the
-    negatives, and kept in `job.out`) tells the negatives from the cases.
+def _photo_check(
+    job: Job, to_fit: Negatives, to_measure: Negatives, cases: Cases, chat: Chat, check: PhotoCheck | None
+) -> dict[str, Figure]:
+    """How well the model's photo check (without one: one that is fitted on the cases of the fit and on the negatives
+    `to_fit`, and kept in `job.out`) tells the negatives `to_measure` from the cases.
     """
     from skingpt4.chat.photo_check import FILE_NAME
-    from skingpt4.evaluation.photo_check.fit import fit_photo_check, measure_photo_check, negatives_in
+    from skingpt4.evaluation.photo_check.fit import fit_photo_check, measure_photo_check
 
-    to_fit, to_measure = negatives_in(negatives)
     if check is None:
         if not len(cases.fit):
             why = "the model has no photo check, and there are no cases to fit one on (--fit-on)"

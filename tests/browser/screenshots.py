@@ -1,4 +1,7 @@
-"""The pictures of the page in `docs/`, on synthetic photographs: `python tests/browser/screenshots.py URL docs`."""
+"""The pictures of the page in `docs/`, on synthetic photographs.
+
+`PYTHONPATH=tests python tests/browser/screenshots.py URL docs`
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from conftest import CHROMIUM, QUIET
 from patient import PHONE, Patient, drawing, saved
 from playwright.sync_api import sync_playwright
+from system_browser import CHROMIUM, QUIET
 
 from skingpt4.demo.page import words
 

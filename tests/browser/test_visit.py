@@ -26,7 +26,7 @@ def test_a_visit_from_the_notice_to_the_next_photograph(patient: Patient, tmp_pa
     expect(patient.at("upload")).to_be_hidden()
     patient.begin(file)
     assert EMBEDDED_NOTICE in patient.page.inner_text("#banner")
-    assert patient.page.eval_on_selector("#photograph img", "image => image.naturalWidth") > 0
+    assert all(patient.shown("photograph"))
 
     conversation = Chat(*load_model()).start(file)
     assert patient.describe() == conversation.ask(CLINICAL_PROMPTS[0]).strip()
@@ -80,7 +80,7 @@ def test_experts_see_speed_checkpoint_and_where_the_model_looked(patient: Patien
     expect(patient.at("checkpoint")).to_contain_text(re.compile("[0-9a-f]{64}"))
     patient.at("show_heatmap").click()
     expect(patient.at("heatmap").locator("img")).to_be_visible()
-    assert patient.page.eval_on_selector("#heatmap img", "image => image.naturalWidth") > 0
+    assert all(patient.shown("heatmap"))
     conversation = Chat(*load_model()).start(photograph(tmp_path))
     conversation.ask(CLINICAL_PROMPTS[0])
     patient.set(longest=3)

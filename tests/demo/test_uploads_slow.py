@@ -6,17 +6,15 @@ import socket
 import time
 from collections.abc import Iterator
 
-import gradio as gr
 import httpx
 import pytest
-from starlette.middleware import Middleware
 from upload_files import many_scans
-from visitors import Tab, jpeg, served
+from visitors import Tab, jpeg, upload_page
 
 from skingpt4.demo.visitors import uploads as uploads_module
 from skingpt4.demo.visitors.decoding import TOO_SLOW, Decoder, as_png
-from skingpt4.demo.visitors.sessions import SessionMiddleware, Sessions
-from skingpt4.demo.visitors.uploads import TOO_MANY, UploadMiddleware, Uploads
+from skingpt4.demo.visitors.sessions import Sessions
+from skingpt4.demo.visitors.uploads import TOO_MANY, Uploads
 from skingpt4.errors import ImageError
 
 
@@ -34,19 +32,8 @@ def test_a_picture_that_takes_too_long_ends_the_decoder() -> None:
 def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The URL of a page in this process that takes uploads, with little patience."""
     monkeypatch.setattr(uploads_module, "SILENT_SECONDS", 1.5)
-    with Sessions() as sessions, Uploads(sessions) as uploads:
-
-        def look(path: str, request: gr.Request) -> str:
-            try:
-                return str(uploads.take({"path": path}, request).size)
-            except ImageError as error:
-                return str(error)
-
-        with gr.Blocks(analytics_enabled=False) as blocks:
-            gr.Textbox().submit(look, blocks.children[0], gr.Textbox(), api_name="look")
-        layers = Middleware(SessionMiddleware, sessions=sessions), Middleware(UploadMiddleware, uploads=uploads)
-        with served(blocks, *layers) as url:
-            yield url
+    with Sessions() as sessions, Uploads(sessions) as uploads, upload_page(sessions, uploads) as url:
+        yield url
 
 
 def begun(tab: Tab, url: str) -> socket.socket:

@@ -8,17 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-import gradio as gr
 import httpx
 import pytest
 from demo_process import until
-from starlette.middleware import Middleware
 from test_uploads_slow import begun
-from visitors import Tab, jpeg, served
+from visitors import Tab, jpeg, upload_page
 
-from skingpt4.demo.visitors.sessions import SessionMiddleware, Sessions
-from skingpt4.demo.visitors.uploads import BUSY, WAITING_PICTURES, UploadMiddleware, Uploads
-from skingpt4.errors import ImageError
+from skingpt4.demo.visitors.sessions import Sessions
+from skingpt4.demo.visitors.uploads import BUSY, WAITING_PICTURES, Uploads
 
 
 class Slow:
@@ -45,18 +42,8 @@ class Slow:
 @pytest.fixture
 def page() -> Iterator[Slow]:
     with Sessions() as sessions, Uploads(sessions) as uploads:
-
-        def look(path: str, request: gr.Request) -> str:
-            try:
-                return str(uploads.take({"path": path}, request).size)
-            except ImageError as error:
-                return str(error)
-
-        with gr.Blocks(analytics_enabled=False) as blocks:
-            gr.Textbox().submit(look, blocks.children[0], gr.Textbox(), api_name="look")
-        layers = Middleware(SessionMiddleware, sessions=sessions), Middleware(UploadMiddleware, uploads=uploads)
         slow = Slow(sessions, uploads)
-        with served(blocks, *layers) as slow.url:
+        with upload_page(sessions, uploads) as slow.url:
             try:
                 yield slow
             finally:

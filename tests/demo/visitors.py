@@ -16,6 +16,10 @@ import httpx
 from PIL import Image
 from starlette.middleware import Middleware
 
+from skingpt4.demo.visitors.sessions import SessionMiddleware, Sessions
+from skingpt4.demo.visitors.uploads import UploadMiddleware, Uploads
+from skingpt4.errors import ImageError
+
 
 class Tab:
     """One open tab. browser: the HTTP client with the cookies, which several tabs may share."""
@@ -93,3 +97,20 @@ def served(page: gr.Blocks, *layers: Middleware) -> Iterator[str]:
         yield page.local_url
     finally:
         page.close(verbose=False)
+
+
+@contextmanager
+def upload_page(sessions: Sessions, uploads: Uploads) -> Iterator[str]:
+    """The URL of a page in this process that takes uploads and tells a picture's size, or what is wrong with it."""
+
+    def look(path: str, request: gr.Request) -> str:
+        try:
+            return str(uploads.take({"path": path}, request).size)
+        except ImageError as error:
+            return str(error)
+
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        gr.Textbox().submit(look, blocks.children[0], gr.Textbox(), api_name="look")
+    layers = Middleware(SessionMiddleware, sessions=sessions), Middleware(UploadMiddleware, uploads=uploads)
+    with served(blocks, *layers) as url:
+        yield url

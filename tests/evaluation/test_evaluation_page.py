@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pytest
@@ -19,11 +19,13 @@ from skingpt4.evaluation.page.drawing import to_latex
 from skingpt4.evaluation.page.words import interval, shown, title_of
 from skingpt4.evaluation.page.write import write_page
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 ABOUT = {
     "data": "data/clinic", "split": "test", "fitted_on": "validation", "compared_with": "the <other>",
     "date": "2026-01-01", "version": "1", "model": {"arch": "skingpt4", "ckpt": ""},
 }  # fmt: skip
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.fixture(scope="module")
@@ -87,14 +89,11 @@ def test_figures_in_words() -> None:
     assert title_of("ece_fitted") == "Expected calibration error, after temperature"
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: `apt-get install chromium`)")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_reads_on_a_phone(report: Path, scheme: str) -> None:
+def test_it_reads_on_a_phone(chromium: Browser, report: Path, scheme: Literal["light", "dark"]) -> None:
     """Nothing is wider than the screen, nothing is fetched, no script complains."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme).new_page()
+    with chromium.new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme) as context:
+        page = context.new_page()
         asked: list[str] = []
         complaints: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
@@ -105,4 +104,3 @@ def test_it_reads_on_a_phone(report: Path, scheme: str) -> None:
         ink, paper = (page.evaluate(f"getComputedStyle(document.body).{name}") for name in ("color", "backgroundColor"))
         brightness = [sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in (ink, paper)]
         assert (brightness[0] > brightness[1]) == (scheme == "dark")
-        browser.close()

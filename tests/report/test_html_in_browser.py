@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,18 +17,6 @@ if TYPE_CHECKING:
 HOSTILE = '<script>document.title="taken"</script><img src="http://evil.example/x.png" onerror="document.title=1">'
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("there is no Chromium on this machine")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def page_file(report: Report, tmp_path: Path) -> Path:
     file = tmp_path / "report.html"
@@ -40,10 +26,10 @@ def page_file(report: Report, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("look", [{"color_scheme": "dark"}, {"viewport": {"width": 360, "height": 740}}], ids=str)
-def test_loads_nothing_fits_and_is_accessible(browser: Browser, page_file: Path, look: dict[str, Any]):
+def test_loads_nothing_fits_and_is_accessible(chromium: Browser, page_file: Path, look: dict[str, Any]):
     from axe_playwright_python.sync_playwright import Axe
 
-    with browser.new_context(**look, bypass_csp=True) as context:  # axe is a script, which the page would refuse
+    with chromium.new_context(**look, bypass_csp=True) as context:  # axe is a script, which the page would refuse
         page = context.new_page()
         requests: list[str] = []
         page.on("request", lambda request: requests.append(request.url))
@@ -56,10 +42,10 @@ def test_loads_nothing_fits_and_is_accessible(browser: Browser, page_file: Path,
         assert [fault["id"] for fault in faults] == []
 
 
-def test_the_policy_stops_what_escaping_would_miss(browser: Browser, page_file: Path):
+def test_the_policy_stops_what_escaping_would_miss(chromium: Browser, page_file: Path):
     tampered = page_file.read_text(encoding="utf-8").replace("</main>", HOSTILE + "</main>")
     page_file.write_text(tampered, encoding="utf-8")
-    with browser.new_context() as context:
+    with chromium.new_context() as context:
         page = context.new_page()
         asked: list[str] = []
         page.on("requestfinished", lambda request: asked.append(request.url))

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import csv_file, json_file, ratings_of, study, xlsx_file
+from studies import csv_file, json_file, ratings_of, study, xlsx_file
 
 from skingpt4.study.collect import collect, read_ratings
 from skingpt4.study.folder import Folder

@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import DISEASES, new, study
 from PIL import Image
+from studies import DISEASES, new, study
 
 from skingpt4.errors import DataError, SettingsError
 from skingpt4.study.asking import read_answers

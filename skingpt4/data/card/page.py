@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from skingpt4.data.card.parts import Block, Card, Note, Pictures, Table
 from skingpt4.data.card.plots import plot_svg
 
-TEMPLATE = Path(__file__).with_name("page.html")
-MARKS = {"good": "✓", "plain": "•", "warning": "⚠"}
+_TEMPLATE = Path(__file__).with_name("page.html")
+_MARKS = {"good": "✓", "plain": "•", "warning": "⚠"}
 
 
-def to_html(card: Card) -> str:
-    """The page: styles, plots and photographs are inside it, nothing is fetched, every text is escaped."""
+def to_html(card: Card, plot: Callable[[Any], str] = plot_svg, style: str = "") -> str:
+    """The page: styles, plots and photographs are inside it, nothing is fetched, every text is escaped.
+
+    plot: makes a block that is a plot into HTML. style: CSS beside the page's own.
+    """
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.globals.update(
-        kind_of=lambda block: type(block).__name__.lower(), plot=lambda block: Markup(plot_svg(block)), marks=MARKS
+        kind_of=lambda block: type(block).__name__.lower(), plot=lambda block: Markup(plot(block)), marks=_MARKS
     )
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(card=card)
+    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(card=card, style=Markup(style))
 
 
 def to_markdown(card: Card) -> str:
@@ -38,7 +44,7 @@ def to_markdown(card: Card) -> str:
 
 def _markdown_of(block: Block) -> list[str]:
     if isinstance(block, Note):
-        return [f"- {MARKS[block.kind]} {_plain(block.text)}"]
+        return [f"- {_MARKS[block.kind]} {_plain(block.text)}"]
     if isinstance(block, Pictures):
         return []
     table = block if isinstance(block, Table) else block.table()

@@ -65,6 +65,8 @@ class Handlers:
         w = self.widgets
         w.accept.click(self.accept, None, [w.welcome, w.main], api_visibility="private", **AT_ONCE)
         looks = [self._on(w.upload.upload, self.look, [w.upload], "look", **AS_SENT)]
+        # Not before all is said: a step that comes late would take away the file that is given next.
+        looks[0].then(lambda: None, None, w.upload, api_visibility="private", **AT_ONCE)
         looks += [
             self._on(button.click, self._looking_at(example))
             for button, example in zip(w.examples, examples(), strict=True)
@@ -84,8 +86,9 @@ class Handlers:
         ]
         w.stop.click(self.stop, None, None, api_name="stop", **AT_ONCE)
         w.restart.click(
-            self.restart, None, w.everything, api_name="restart", cancels=[*looks, *asks, *works], **AT_ONCE
-        )
+            self.restart, None, [*w.everything, w.upload], api_name="restart", cancels=[*looks, *asks, *works],
+            **AT_ONCE,
+        )  # fmt: skip
         self.page.unload(self.close)
 
     def _on(self, trigger: Any, handler: Any, inputs: Any = None, api_name: str = "", **more: Any) -> Any:
@@ -149,7 +152,7 @@ class Handlers:
     def restart(self, request: gr.Request) -> Shown:
         """Forget the photograph and all that came of it."""
         self.sessions.forget(request)
-        return self.shown(self._new_visit(request), box=True)
+        return self.shown(self._new_visit(request), box=True) | {self.widgets.upload: None}
 
     def close(self, request: gr.Request) -> None:
         """The tab was closed."""
@@ -201,7 +204,6 @@ class Handlers:
         return {
             w.flags: gr.update(value=panels.flags(visit.flags), visible=bool(visit.flags)),
             w.before: gr.update(visible=not has_picture),
-            w.upload: None,
             w.photograph: gr.update(value=panels.photograph(visit.photograph), visible=has_picture),
             w.photo_status: panels.line(visit.photo_status),
             w.photo_advice: gr.update(value=panels.photo_advice(visit.advice), visible=bool(visit.advice)),

@@ -48,9 +48,9 @@ class Widgets:
 
     @property
     def everything(self) -> list[Any]:
-        """Every widget that a visit changes."""
+        """Every widget that a visit's steps change."""
         return [
-            self.flags, self.before, self.upload, self.photograph, self.photo_status, self.photo_advice, self.start,
+            self.flags, self.before, self.photograph, self.photo_status, self.photo_advice, self.start,
             self.steps, self.chat, self.ask_on, *self.suggestions, self.status, self.asking, self.question, self.ask,
             self.stop, self.report, self.restart, self.downloads, self.show_heatmap, self.heatmap, self.speed,
         ]  # fmt: skip

@@ -47,13 +47,12 @@ def launch(settings: Settings, access: Access | None = None) -> int:
     os.umask(0o077)  # what is written from here on is for this user only
     _keep_libraries_at_home()
     with _ended_by_signals(), ExitStack() as stack:
-        from skingpt4.chat.conversation import Chat
+        from skingpt4.chat.load import load_chat
         from skingpt4.demo.logs import keep_out_of_logs
         from skingpt4.demo.server.connections import allow_many_files
-        from skingpt4.weights.build import build_model
 
         print("Loading the model …", flush=True)
-        chat = Chat(*build_model(settings))
+        chat = load_chat(settings)
         keep_out_of_logs()
         allow_many_files()
         page = stack.enter_context(open_page(chat, settings, access))

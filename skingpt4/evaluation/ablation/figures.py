@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skingpt4.evaluation.ablation.arms import ARMS, BOTH, Ablation
+from skingpt4.evaluation.concept_cases import concept_table
 from skingpt4.evaluation.figures.concepts import Concepts
-from skingpt4.evaluation.figures.diagnosis import Diagnoses
 from skingpt4.evaluation.figures.figure import Figure
 from skingpt4.evaluation.figures.intervals import RESAMPLES, Rows, Values, measured_many, proportion
 from skingpt4.evaluation.figures.paired import mcnemar
 from skingpt4.evaluation.figures.text import rouge_l
-from skingpt4.evaluation.parsing import named_concepts, named_disease
+from skingpt4.evaluation.levels import disease_level
+from skingpt4.evaluation.parsing import named_concepts
 from skingpt4.evaluation.predictions import Predictions
 from skingpt4.vocabulary import CONCEPTS
 
@@ -119,15 +120,10 @@ def _why_undefined(metric: str, cases: Predictions) -> str:
 
 def _hits(metric: str, each: Predictions) -> NDArray[np.bool_]:
     """bool[n]: whether the disease is right."""
-    names = each.diseases
-    truth = [names.index(name) for name in each.disease]
-    if metric == RANKED and each.disease_log_scores.shape[1]:
-        return Diagnoses.from_scores(truth, each.disease_log_scores, names).right()
-    if metric == RANKED:
-        return np.zeros(0, bool)
-    named = [named_disease(answer, names) for answer in each.diagnosis_answer]
-    given = [-1 if name is None else names.index(name) for name in named]
-    return Diagnoses.from_answers(truth, given, names).right()
+    level = disease_level(each)
+    if metric == NAMED:
+        return level.answered.right()
+    return level.scored.right() if level.scored else np.zeros(0, bool)
 
 
 def _share(hits: NDArray[np.bool_]) -> Metric:
@@ -140,10 +136,7 @@ def _metric(metric: str, each: Predictions) -> Metric:
         return lambda rows: float(scores[rows].mean()) if len(rows) else None
     truth = [set(concepts or ()) for concepts in each.concepts]
     if metric == "concepts_macro_auroc":
-        there = np.array([[name in concepts for name in CONCEPTS] for concepts in truth], bool).reshape(
-            -1, len(CONCEPTS)
-        )
-        return Concepts(there, each.concept_log_odds, CONCEPTS).metric("macro_auroc", enough=1)
+        return Concepts(concept_table(truth), each.concept_log_odds, CONCEPTS).metric("macro_auroc", enough=1)
     named = [named_concepts(answer, each.diseases) for answer in each.concept_answer]
     return Concepts.from_answers(truth, named, CONCEPTS).metric(metric.removeprefix("concepts_"), enough=1)
 

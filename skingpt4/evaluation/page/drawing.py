@@ -96,20 +96,15 @@ def new_picture(width_px: float, height_px: float) -> tuple[Picture, Axes]:
 
 
 def to_html(card: Card) -> str:
-    """A page whose blocks may be drawings: styles and plots are inside, nothing is fetched, every text is escaped."""
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup, escape
+    """A page whose blocks may be drawings, as `data.card.page` makes it."""
+    return card_page.to_html(card, _plot, _NOTES)
 
-    def plot(block: Drawing) -> Markup:
-        svg = _WIDE.format(svg=block.svg) if block.wide else block.svg
-        return Markup(_SCROLLED.format(title=escape(block.title), svg=svg))
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.globals.update(
-        kind_of=lambda block: type(block).__name__.lower(), plot=plot, marks=card_page.MARKS
-    )  # fmt: skip
-    template = card_page.TEMPLATE.read_text(encoding="utf-8").replace("</style>", f"{_NOTES}\n</style>")
-    return environment.from_string(template).render(card=card)
+def _plot(block: Drawing) -> str:
+    from markupsafe import escape
+
+    svg = _WIDE.format(svg=block.svg) if block.wide else block.svg
+    return _SCROLLED.format(title=escape(block.title), svg=svg)
 
 
 def to_latex(table: Table, numbers_from: int = 1) -> str:
