@@ -15,10 +15,10 @@ V100_STAMP := $(V100_VENV)/.installed-for-tests
 # The reference of the conformance tests. Its pins exclude a current stack, and the tests read two of its files only.
 LAVIS := salesforce-lavis==1.0.2
 # What these test does not depend on torch's version; one stack is enough for them.
-PAGES := tests/browser tests/demo tests/study
+NOT_OF_TORCH := tests/browser tests/data tests/demo tests/docs tests/evaluation tests/report tests/study
 PYTEST := -m pytest -q -n $(JOBS) --dist loadfile $(PYTEST_FLAGS)
 
-.PHONY: help quickstart test test-slow test-v100-stack install lint format clean
+.PHONY: help quickstart test test-slow test-v100-stack docs install lint format clean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -27,6 +27,7 @@ help:
 	@echo "make test              install, then every check and test"
 	@echo "make test-slow         the tests that take minutes: runs that are killed, processes that train together"
 	@echo "make test-v100-stack   the fast tests on the last torch with kernels for V100s"
+	@echo "make docs              the documentation as a site, in site/"
 	@echo "make lint | format     the checks alone | tidy the code"
 	@echo "make clean             remove both environments and what tools left behind"
 
@@ -40,7 +41,11 @@ test-slow: $(TEST_STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m very_slow
 
 test-v100-stack: $(V100_STAMP)
-	OMP_NUM_THREADS=1 $(V100_VENV)/bin/python $(PYTEST) -m "not slow and not very_slow" $(PAGES:%=--ignore=%)
+	OMP_NUM_THREADS=1 $(V100_VENV)/bin/python $(PYTEST) -m "not slow and not very_slow" $(NOT_OF_TORCH:%=--ignore=%)
+
+docs: $(TEST_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "Open site/index.html"
 
 install: $(TEST_STAMP)
 
@@ -55,7 +60,7 @@ format: $(TEST_STAMP)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(V100_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(V100_VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find skingpt4 tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment that was left half made is made again.
@@ -75,7 +80,7 @@ $(RUN_STAMP): pyproject.toml
 $(TEST_STAMP): pyproject.toml
 	@echo "Installing into $(VENV): about 6 GB, several minutes the first time."
 	$(call make_venv,$(VENV))
-	$(BIN)/python -m pip install --editable '.[test]'
+	$(BIN)/python -m pip install --editable '.[test,llamacpp]'
 	$(BIN)/python -m pip install --no-deps '$(LAVIS)'
 	@touch $@ $(RUN_STAMP)
 

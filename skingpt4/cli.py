@@ -22,11 +22,16 @@ from skingpt4.errors import SkinGPTError
 # Each is a module `commands.NAME`.
 COMMANDS = {
     "runs": "compare training runs in a table",
+    "export": "a model for other programs: transformers, MiniGPT-4, llama.cpp",
     "report": "a report about a photograph: HTML, PDF, Markdown, JSON, FHIR",
     "demo": "the local web page",
+    "serve": "the model for other programs, over HTTP, in the manner of OpenAI's interface",
+    "predict": "what a model says about many pictures, as JSONL or Parquet",
     "evaluate": "what a model gets right on a data set, in figures with intervals, tables and plots",
     "ablate": "what each fine-tuning step is worth: all four models trained and compared",
     "study": "a clinical study: blinded forms for raters, their answers collected, a report",
+    "weights": "which weight files there are, which are here, and getting the others",
+    "doctor": "what is wrong with this installation or these weights, and what to do",
 }
 # Each is a module `commands.data_NAME`.
 DATA_COMMANDS = {

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from skingpt4.chat_template import own_template
 from skingpt4.images import HasBytes, evaluation_transform, open_image
-from skingpt4.prompts import Template, TrainingSequence, named_template, training_sequence, training_template
+from skingpt4.prompts import AUTO, Template, TrainingSequence, named_template, training_sequence, training_template
 from skingpt4.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -30,13 +31,14 @@ class Processor:
 
     @classmethod
     def from_settings(cls, settings: ModelSettings, tokenizer: Tokenizer) -> Processor:
-        """What these settings say, with the decoder's tokenizer."""
+        """What these settings say, with the decoder's tokenizer. Raises `SettingsError` for an unknown template."""
+        chat, training = _templates(settings, tokenizer)
         return cls(
-            tokenizer=tokenizer,
+            tokenizer=tokenizer.ending_with((*chat.stops, *training.stops)),
             image_size=settings.image_size,
             queries=settings.num_query_token,
-            chat_template=named_template(settings.chat_template),
-            training_template=training_template(settings.prompt_template, settings.end_sym),
+            chat_template=chat,
+            training_template=training,
             max_answer_tokens=settings.max_txt_len,
         )
 
@@ -49,3 +51,15 @@ class Processor:
         return training_sequence(
             self.training_template, question, answer, self.tokenizer, self.queries, self.max_answer_tokens
         )
+
+
+def _templates(settings: ModelSettings, tokenizer: Tokenizer) -> tuple[Template, Template]:
+    """Of chat and of training. `auto` for `prompt_template` is the decoder's own template with its own end mark."""
+    if AUTO not in (settings.chat_template, settings.prompt_template, settings.end_sym):
+        return named_template(settings.chat_template), training_template(settings.prompt_template, settings.end_sym)
+    own = own_template(tokenizer)
+    end = own.stops[0] if settings.end_sym == AUTO else settings.end_sym
+    return (
+        own if settings.chat_template == AUTO else named_template(settings.chat_template),
+        own if settings.prompt_template == AUTO else training_template(settings.prompt_template, end),
+    )

@@ -9,11 +9,13 @@ segment only: that is how MiniGPT-4 built its inputs, in training (`mini_gpt4.py
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skingpt4.errors import SettingsError
+from skingpt4.tokenizer import SPECIAL_MARKS as SPECIAL_MARKS
 from skingpt4.tokenizer import Tokenizer
+from skingpt4.tokenizer import plain as plain
 
 IMAGE_OPEN, IMAGE_CLOSE = "<Img>", "</Img>"
 IMAGE_SLOT = -1  # stands in a list of ids where one image token (one query vector) goes
@@ -29,14 +31,22 @@ class Template:
     """The words around a conversation.
 
     system: stands before everything. turn: one question, `{}` its text. reply: a finished answer, `{}` its text, before
-    the next turn. stops: strings that end an answer and are never shown; the tokenizer's end-of-sequence ends it too.
+    the next turn. stops: strings that end an answer and are never shown, the first of them what training closes every
+    answer with; the tokenizer's end-of-sequence ends it too. opening: what stands between the last turn and the answer
+    that is to be made, and nowhere else. lead: what an answer begins with that is encoded as a segment of its own.
+    begins: whether the tokenizer's `<s>` stands before all.
     """
 
     system: str
     turn: str
     reply: str
     stops: tuple[str, ...]
+    opening: str = ""
+    lead: str = ""
+    begins: bool = True
 
+
+AUTO = "auto"  # in the settings: the decoder's own chat template (`chat_template`)
 
 # Where two published families differ, both stand here; a checkpoint's settings record which one it uses.
 TEMPLATES: dict[str, Template] = {
@@ -60,7 +70,7 @@ TEMPLATES: dict[str, Template] = {
 def named_template(name: str) -> Template:
     """A template of `TEMPLATES`. Raises `SettingsError` for another name."""
     if name not in TEMPLATES:
-        raise SettingsError(f"model.chat_template is {name!r}; it must be one of {', '.join(TEMPLATES)}.")
+        raise SettingsError(f"model.chat_template is {name!r}; it must be one of {', '.join(TEMPLATES)}, or {AUTO}.")
     return TEMPLATES[name]
 
 
@@ -104,7 +114,7 @@ def render(template: Template, turns: Sequence[Turn]) -> list[Segment]:
         text += (" " if turn.images else "") + turn.question + after
         if turn.reply is not None:
             text += template.reply.replace("{}", turn.reply)
-    return [*segments, text]
+    return [*segments, text + template.opening]
 
 
 def render_text(template: Template, turns: Sequence[Turn]) -> str:
@@ -112,51 +122,34 @@ def render_text(template: Template, turns: Sequence[Turn]) -> str:
     return "".join(part if isinstance(part, str) else "<ImageHere>" for part in render(template, turns))
 
 
-def token_segments(segments: Sequence[Segment], tokenizer: Tokenizer) -> list[list[int] | ImageSlot]:
-    """Text segments as ids, each encoded on its own, `<s>` before the first; image slots as they are."""
+def encode_turns(template: Template, turns: Sequence[Turn], tokenizer: Tokenizer) -> list[list[int] | ImageSlot]:
+    """A conversation as ids and image slots, in order: what the decoder reads, in training and in chat.
+
+    Questions and replies come from outside: the names of special tokens are taken out of them.
+    """
+    marks = tokenizer.specials
+    typed = [
+        replace(turn, question=plain(turn.question, marks), reply=turn.reply and plain(turn.reply, marks))
+        for turn in turns
+    ]
+    return token_segments(render(template, typed), tokenizer, template.begins)
+
+
+def token_segments(
+    segments: Sequence[Segment], tokenizer: Tokenizer, begins: bool = True
+) -> list[list[int] | ImageSlot]:
+    """Text segments as ids, each encoded on its own, `<s>` before the first one that `begins`; image slots as they are.
+
+    Special tokens by name become those tokens; text from outside must be `plain`.
+    """
     result: list[list[int] | ImageSlot] = []
     for position, segment in enumerate(segments):
         if isinstance(segment, ImageSlot):
             result.append(segment)
             continue
-        start = [tokenizer.bos_id] if position == 0 and tokenizer.bos_id is not None else []
-        result.append(start + _encode_with_specials(segment, tokenizer))
+        start = [tokenizer.bos_id] if position == 0 and begins and tokenizer.bos_id is not None else []
+        result.append(start + tokenizer.encode_template(segment))
     return result
-
-
-def _encode_with_specials(text: str, tokenizer: Tokenizer) -> list[int]:
-    """Ids of a segment in which `<s>` and `</s>` are the special tokens, as `transformers`' LlamaTokenizer reads them.
-
-    Questions and answers come from outside, so `TrainingPair` and chat strip these marks from them (`plain`) first.
-    """
-    specials = {"<s>": tokenizer.bos_id, "</s>": tokenizer.eos_ids[0] if tokenizer.eos_ids else None}
-    ids: list[int] = []
-    while text:
-        found = [(text.index(mark), mark) for mark, token in specials.items() if token is not None and mark in text]
-        if not found:
-            return ids + tokenizer.encode(text)
-        position, mark = min(found)
-        ids += tokenizer.encode(text[:position]) if position else []
-        ids.append(specials[mark])  # type: ignore[arg-type]
-        text = text[position + len(mark) :]
-    return ids
-
-
-SPECIAL_MARKS = ("<s>", "</s>")
-
-
-def plain(text: str, marks: Sequence[str] = SPECIAL_MARKS) -> str:
-    """Text from outside without the marks that templates use for special tokens, also where removing one makes
-    another. marks: a chat takes out the stop strings as well, so that no question can play a turn of its own.
-    """
-    if not any(mark in text for mark in marks):
-        return text
-    kept: list[str] = []
-    for character in text:  # in one pass: nested marks would make repeated replacing slow
-        kept.append(character)
-        ending = next((mark for mark in marks if kept[-len(mark) :] == list(mark)), "")
-        del kept[len(kept) - len(ending) :]
-    return "".join(kept)
 
 
 @dataclass(frozen=True)
@@ -179,24 +172,25 @@ def training_sequence(
     notes learn to stop (the original cut the symbol off).
     """
     ids: list[int] = []
-    for segment in token_segments(render(template, [Turn(plain(question), images=1)]), tokenizer):
+    for segment in encode_turns(template, [Turn(question, images=1)], tokenizer):
         ids += [IMAGE_SLOT] * queries if isinstance(segment, ImageSlot) else segment
-    answer_ids = encode_answer(plain(answer), template.stops[0], tokenizer, max_answer_tokens)
+    said = template.lead + plain(answer, tokenizer.specials)
+    answer_ids = encode_answer(said, template.stops[0], tokenizer, max_answer_tokens)
     return TrainingSequence(ids + answer_ids, [False] * len(ids) + [True] * len(answer_ids))
 
 
 def encode_answer(answer: str, end_symbol: str, tokenizer: Tokenizer, max_tokens: int) -> list[int]:
     """Ids of the answer with its end symbol, encoded together, at most `max_tokens`, the end symbol always whole."""
-    ids = _encode_with_specials(answer + end_symbol, tokenizer)
+    end = tokenizer.specials.get(end_symbol)
+    ids = tokenizer.encode(answer + end_symbol) if end is None else [*tokenizer.encode(answer), end]
     if len(ids) <= max_tokens:
         return ids
-    body = _encode_with_specials(answer, tokenizer)
-    if end_symbol == "</s>":
-        end_ids = ids[-1:]
-    else:
+    if end is None:
         suffixes = (ids[-count:] for count in range(1, len(ids) + 1))
         end_ids = next(suffix for suffix in suffixes if tokenizer.decode(suffix).endswith(end_symbol))
-    return body[: max_tokens - len(end_ids)] + end_ids
+    else:
+        end_ids = [end]
+    return tokenizer.encode(answer)[: max_tokens - len(end_ids)] + end_ids
 
 
 def read_questions(path: str | Path) -> list[str]:

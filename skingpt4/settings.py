@@ -35,16 +35,20 @@ class ModelSettings:
     llama_model: str = "weights/vicuna-13b"  # a Hugging Face directory; `llm_model` is the same key
     low_resource: bool = False  # upstream's word for `decoder_quantization: int8`
     decoder_quantization: str = ""  # of the frozen decoder: int8 (torchao) | nf4 (bitsandbytes); empty = none
+    engine: str = "transformers"  # who runs the decoder when it speaks: transformers | llamacpp | vllm
+    gguf: str = ""  # llamacpp: the decoder as a GGUF file; `llama_model` then needs its tokenizer and config.json only
+    engine_url: str = ""  # vllm: the address of a server, e.g. http://localhost:8000; empty = in this process
     compile: bool = False  # torch.compile the decoder: minutes at the start, faster after them
     device_map: str = ""  # auto: one process spreads the decoder over all GPUs of the machine; empty = one device
     ckpt: str = ""  # the projection to start from: a file, a checkpoint or a run's folder; empty = a random one
     photo_check: str = ""  # asks for better pictures; empty = photo_check.safetensors beside `ckpt`; none = silent
 
-    prompt_template: str = "###Human: {} ###Assistant: "  # what training shows; `{}` is `<Img>…</Img> question`
+    # What training shows; `{}` is `<Img>…</Img> question`. auto = the decoder's own chat template.
+    prompt_template: str = "###Human: {} ###Assistant: "
     prompt_path: str = ""  # a text file of questions, one per line; empty = those that each record brings
-    end_sym: str = "###"  # closes every answer
+    end_sym: str = "###"  # closes every answer; auto = the end mark of the decoder's own chat template
     max_txt_len: int = 160  # tokens of an answer, end symbol included
-    chat_template: str = "minigpt4"  # a name of `prompts.TEMPLATES`
+    chat_template: str = "minigpt4"  # a name of `prompts.TEMPLATES`; auto = the decoder's own
 
 
 @dataclass

@@ -15,6 +15,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "model.vit_precision": ("auto", "fp32", "fp16", "bf16"),
     "model.decoder_quantization": ("", "int8", "nf4"),
     "model.device_map": ("", "auto"),
+    "model.engine": ("transformers", "llamacpp", "vllm"),
     "data.on_bad_image": ("error", "skip"),
     "run.on_nonfinite_loss": ("stop", "skip"),
     "source": ("skincon", "folder", "table", "minigpt4", "manifest"),
@@ -79,13 +80,28 @@ def _check_model(model: ModelSettings, origin: str) -> None:
     for name, part in (*eva, ("qformer_width", "qformer_heads")):
         value, divisor = getattr(model, name), getattr(model, part)
         _require(value % divisor == 0, origin, f"model.{name} {value} is no multiple of {part} {divisor}.")
-    once = model.prompt_template.count("{}") == 1
-    _require(once, origin, "model.prompt_template must hold `{}` once, for image and question.")
+    once = model.prompt_template == "auto" or model.prompt_template.count("{}") == 1
+    _require(once, origin, "model.prompt_template must hold `{}` once, for image and question, or be auto.")
     _require(bool(model.end_sym), origin, "model.end_sym must not be empty: answers would never learn to stop.")
     long_enough = model.max_txt_len > 8
     _require(long_enough, origin, f"model.max_txt_len is {model.max_txt_len}; an answer needs more than 8 tokens.")
     _choice("model.decoder_quantization", model.decoder_quantization, "model.decoder_quantization", origin)
     _choice("model.device_map", model.device_map, "model.device_map", origin)
+    _choice("model.engine", model.engine, "model.engine", origin)
+    _require(
+        model.engine == "transformers" or not (model.decoder_quantization or model.compile),
+        origin,
+        "model.decoder_quantization and model.compile are of model.engine=transformers; the engine is "
+        f"{model.engine!r}, which takes a decoder that is quantised already.",
+    )
+    for name, engine in (("gguf", "llamacpp"), ("engine_url", "vllm")):
+        wrong = bool(getattr(model, name)) and model.engine != engine
+        _require(not wrong, origin, f"model.{name} is for model.engine={engine}; the engine is {model.engine!r}.")
+    _require(
+        model.engine != "llamacpp" or bool(model.gguf),
+        origin,
+        "model.engine=llamacpp needs model.gguf, the decoder as a GGUF file; `skingpt4 export --to gguf` writes one.",
+    )
 
 
 def _check_data(data: DataSettings, origin: str) -> None:

@@ -20,15 +20,7 @@ from skingpt4.errors import DataError
 from skingpt4.model.packing import TrainingBatch
 from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.processor import Processor
-from skingpt4.prompts import (
-    ImageSlot,
-    Turn,
-    encode_answer,
-    render,
-    token_segments,
-    training_sequence,
-    training_template,
-)
+from skingpt4.prompts import ImageSlot, Turn, encode_answer, encode_turns, training_sequence, training_template
 from skingpt4.settings import ModelSettings, RunSettings, Settings
 from skingpt4.training.schedule import build_optimizer, learning_rate, set_learning_rate
 from skingpt4.weights.build import build_model
@@ -134,7 +126,7 @@ def _id_checks(processor: Processor, expected: dict[str, Any]) -> Iterator[Check
     before, after = [], []
     for prompt in expected["prompts"]:
         template, question = _template_of(prompt)
-        parts = token_segments(render(template, [Turn(question, images=1)]), processor.tokenizer)
+        parts = encode_turns(template, [Turn(question, images=1)], processor.tokenizer)
         first, last = parts[0], parts[2]
         assert not isinstance(first, ImageSlot) and not isinstance(last, ImageSlot)
         before.append(first[1:])  # the file lists the segment without `<s>`

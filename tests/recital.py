@@ -9,7 +9,7 @@ import torch
 
 from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.processor import Processor
-from skingpt4.prompts import Turn, render, token_segments
+from skingpt4.prompts import Turn, encode_turns
 
 
 def teach(model: SkinGPT4, processor: Processor, script: Sequence[int]) -> None:
@@ -18,7 +18,7 @@ def teach(model: SkinGPT4, processor: Processor, script: Sequence[int]) -> None:
     Attention and MLP add nothing, so the next token follows from the last one alone: no token of the script may stand
     in it twice, but for the last, which may lead back to an earlier one. After the last one the sequence ends.
     """
-    prompt_end = token_segments(render(processor.chat_template, [Turn("?", images=1)]), processor.tokenizer)[-1]
+    prompt_end = encode_turns(processor.chat_template, [Turn("?", images=1)], processor.tokenizer)[-1]
     assert isinstance(prompt_end, list)
     chain = [prompt_end[-1], *script]
     if chain[-1] not in chain[:-1]:

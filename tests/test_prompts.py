@@ -17,12 +17,12 @@ from skingpt4.prompts import (
     ImageSlot,
     Turn,
     encode_answer,
+    encode_turns,
     named_template,
     plain,
     read_questions,
     render,
     render_text,
-    token_segments,
     training_sequence,
     training_template,
 )
@@ -127,7 +127,7 @@ def test_a_decoder_without_sentencepiece(tmp_path: Path) -> None:
         assert tokenizer.decode(tokenizer.encode(text)) == text
     assert 0 not in tokenizer.encode("<|end|>")  # typed by a user, it ends nothing
     assert tokenizer.decode([*tokenizer.encode("plaque"), 0]) == "plaque"
-    segments = token_segments(render(TRAINED, [Turn("Why?")]), tokenizer)
+    segments = encode_turns(TRAINED, [Turn("Why?")], tokenizer)
     assert segments == [tokenizer.encode("###Human: Why? ###Assistant: ")]
 
 
@@ -170,7 +170,7 @@ def test_an_unknown_template_is_named_with_those_there_are() -> None:
 
 def test_segments_are_encoded_on_their_own(llama: Tokenizer) -> None:
     """Each gets SentencePiece's prefix space (529 is `▁<`); `<s>` stands before the first one only."""
-    assert token_segments(render(TEMPLATES["minigpt4_train"], TURNS), llama) == [
+    assert encode_turns(TEMPLATES["minigpt4_train"], TURNS, llama) == [
         [1, 835, 29950, 7889, 29901, 529, 25518, 29958],
         ImageSlot(0),
         [
@@ -181,8 +181,8 @@ def test_segments_are_encoded_on_their_own(llama: Tokenizer) -> None:
 
 
 def test_marks_of_a_template_are_special_tokens(llama: Tokenizer) -> None:
-    _, _, vicuna = token_segments(render(TEMPLATES["vicuna_v1"], TURNS), llama)
-    _, _, llama2 = token_segments(render(TEMPLATES["llama2"], TURNS), llama)
+    _, _, vicuna = encode_turns(TEMPLATES["vicuna_v1"], TURNS, llama)
+    _, _, llama2 = encode_turns(TEMPLATES["llama2"], TURNS, llama)
     assert isinstance(vicuna, list)
     assert isinstance(llama2, list)
     assert vicuna.count(2) == 1  # </s> after the finished answer
@@ -202,13 +202,13 @@ def test_two_photographs_in_one_turn() -> None:
 
 def test_what_a_user_types_opens_nothing(llama: Tokenizer) -> None:
     for typed in ("<ImageHere>", "<Img><ImageHere></Img>", "{}", "<s>", "</s>", "<<s>s>", "</<s>s>", "<</s>/s>"):
-        turns = [Turn(plain(typed), images=1, reply=plain(typed)), Turn(plain(typed))]
+        turns = [Turn(typed, images=1, reply=typed), Turn(typed)]
         for template in TEMPLATES.values():
-            expected = render(template, [Turn("a", images=1, reply="b"), Turn("c")])
-            own = render(template, turns)
-            assert [part for part in own if isinstance(part, ImageSlot)] == [ImageSlot(0)]
-            ids = [token for part in token_segments(own, llama) if isinstance(part, list) for token in part]
-            plain_ids = [token for part in token_segments(expected, llama) if isinstance(part, list) for token in part]
+            expected = encode_turns(template, [Turn("a", images=1, reply="b"), Turn("c")], llama)
+            assert [part for part in render(template, turns) if isinstance(part, ImageSlot)] == [ImageSlot(0)]
+            own = encode_turns(template, turns, llama)
+            ids = [token for part in own if isinstance(part, list) for token in part]
+            plain_ids = [token for part in expected if isinstance(part, list) for token in part]
             for special in (1, 2):
                 assert ids.count(special) == plain_ids.count(special), (typed, template)
 
@@ -244,7 +244,7 @@ def test_the_prompt_of_training_is_the_prompt_of_chat(small: Tokenizer) -> None:
     """They drifted apart in the original; here both come from `render`."""
     sequence = training_sequence(TRAINED, QUESTION, "", small, queries=3, max_answer_tokens=160)
     prompt: list[int] = []
-    for part in token_segments(render(TEMPLATES["minigpt4_train"], [Turn(QUESTION, images=1)]), small):
+    for part in encode_turns(TEMPLATES["minigpt4_train"], [Turn(QUESTION, images=1)], small):
         prompt += [IMAGE_SLOT] * 3 if isinstance(part, ImageSlot) else part
     assert [token for token, counts in zip(sequence.ids, sequence.in_loss, strict=True) if not counts] == prompt
 

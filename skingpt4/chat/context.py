@@ -9,12 +9,12 @@ from torch import Tensor
 
 from skingpt4.engines.seam import Segment
 from skingpt4.processor import Processor
-from skingpt4.prompts import ImageSlot, Turn, render, token_segments
+from skingpt4.prompts import ImageSlot, Turn, encode_turns
 
 
 def segments(processor: Processor, turns: Sequence[Turn], image_tokens: Sequence[Tensor]) -> list[Segment]:
     """Turns as an engine reads them: ids and image tokens, in order. image_tokens: float[Q, D] of every picture."""
-    parts = token_segments(render(processor.chat_template, turns), processor.tokenizer)
+    parts = encode_turns(processor.chat_template, turns, processor.tokenizer)
     return [image_tokens[part.index] if isinstance(part, ImageSlot) else part for part in parts]
 
 

@@ -68,9 +68,9 @@ def _encoded(processor: Processor, candidates: Sequence[str], closed: bool) -> l
     """Answers as `prompts` renders them in training: each a segment of its own, with or without its end symbol."""
     if not candidates:
         raise QuestionError("There is no answer to choose from; give at least one.")
-    end = processor.chat_template.stops[0] if closed else ""
-    encoded = [encode_answer(plain(text.strip()), end, processor.tokenizer, sys.maxsize) for text in candidates]
-    empty = [text for text, ids in zip(candidates, encoded, strict=True) if not text.strip() or not ids]
-    if empty:
+    template, tokenizer = processor.chat_template, processor.tokenizer
+    texts = [plain(text, tokenizer.specials).strip() for text in candidates]
+    if not all(texts):
         raise QuestionError("One of the answers to choose from is empty; leave it out.")
-    return encoded
+    end = template.stops[0] if closed else ""
+    return [encode_answer(template.lead + text, end, tokenizer, sys.maxsize) for text in texts]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def add_settings(parser: argparse.ArgumentParser, required: bool = False) -> None:
-    """`--cfg-path`, `--options`, `--device`, `--gpu-id`."""
+    """`--cfg-path`, `--options`, `--device`, `--gpu-id`, `--engine` and what it needs."""
     what = (
         "a YAML file"
         if required
@@ -28,12 +28,21 @@ def add_settings(parser: argparse.ArgumentParser, required: bool = False) -> Non
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--device", help="auto, cpu, cuda or cuda:N")
     where.add_argument("--gpu-id", type=int, metavar="N", help="the GPU to use, counted from 0; as --device cuda:N")
+    if not required:  # training needs the decoder as a module
+        parser.add_argument("--engine", help="who runs the decoder: transformers (default), llamacpp or vllm")
+        parser.add_argument("--gguf", metavar="FILE", help="the decoder as a GGUF file, for --engine llamacpp")
+        parser.add_argument("--engine-url", metavar="URL", help="a vLLM server, for --engine vllm")
 
 
 def options_of(arguments: argparse.Namespace) -> list[str]:
-    """`--options`, and the device as one of them."""
+    """`--options`, and device and engine as some of them."""
     device = arguments.device or (f"cuda:{arguments.gpu_id}" if arguments.gpu_id is not None else None)
-    return [*arguments.options, *([f"run.device={device}"] if device else [])]
+    engine = [
+        f"model.{name}={value}"
+        for name in ("engine", "gguf", "engine_url")
+        if (value := getattr(arguments, name, None))
+    ]
+    return [*arguments.options, *engine, *([f"run.device={device}"] if device else [])]
 
 
 def settings_of_arguments(arguments: argparse.Namespace) -> Settings:

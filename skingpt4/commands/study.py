@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from skingpt4.errors import SettingsError, SkinGPTError
 
 if TYPE_CHECKING:
     from skingpt4.data.records import SourceReport
+    from skingpt4.settings import Settings
     from skingpt4.study.new import Arm
 
 MODEL = "model"  # the arm of --cfg-path
@@ -50,7 +52,9 @@ def _add_new(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="a folder with a manifest, or a table (CSV, JSONL) of image and disease",
     )
-    parser.add_argument("--split", default="", help="of the manifest: train, validation or test; default: all of it")
+    parser.add_argument(
+        "--split", metavar="NAME", help='of the manifest (default: test, if there is one; "": all of it)'
+    )
     parser.add_argument("--images", default="", help="the folder that image names are relative to")
     parser.add_argument("--out", type=Path, default=Path("study"), metavar="DIR", help="default: study")
     parser.add_argument("--title", default="Judging texts about photographs of skin", help="stands above the form")
@@ -67,6 +71,7 @@ def _add_new(parser: argparse.ArgumentParser) -> None:
         help="a second arm beside the model: a YAML file or checkpoint of another model, or a table (CSV, XLSX) of "
         "image and text, e.g. dermatologist=texts.csv",
     )
+    parser.add_argument("--allow-leaks", action="store_true", help="draw from photographs that a model was trained on")
     add_settings(parser)
     add_sampling(parser)
     parser.set_defaults(run=run_new)
@@ -78,8 +83,9 @@ def run_new(arguments: argparse.Namespace) -> int:
     from skingpt4.study.new import Design, new_study
 
     sampling = sampling_of_arguments(arguments)
-    arms = _arms(arguments)
+    arms, models = _arms(arguments)
     source = _source(arguments)
+    remarks = _leaks(source, models, arguments.allow_leaks)
     design = Design(
         arguments.title,
         tuple(arguments.by),
@@ -89,7 +95,9 @@ def run_new(arguments: argparse.Namespace) -> int:
         max(0, arguments.raters),
         max(0, arguments.lay_raters),
     )
-    study = new_study(source.records, source.folder, arms, design, arguments.out, sampling)
+    study = new_study(source.records, source.folder, arms, design, arguments.out, sampling, remarks)
+    for line in remarks:
+        print(line, file=sys.stderr)
     for line in study.short:
         print(f"Fewer than wanted: {line}", file=sys.stderr)
     print(f"{len(study.cases)} cases, {len(study.texts)} texts to judge, {len(study.raters)} raters.")
@@ -135,7 +143,8 @@ def run_report(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _arms(arguments: argparse.Namespace) -> list[Arm]:
+def _arms(arguments: argparse.Namespace) -> tuple[list[Arm], list[Settings]]:
+    """The arms, and the settings of those that are models."""
     from skingpt4.chat.load import load_chat
     from skingpt4.chat.notices import notices
     from skingpt4.study.new import Arm
@@ -146,7 +155,7 @@ def _arms(arguments: argparse.Namespace) -> list[Arm]:
     for line in notices(settings):
         print(line, file=sys.stderr)
     source = " ".join([arguments.cfg_path or "embedded", *arguments.options])
-    arms = [Arm(MODEL, source, load=partial(load_chat, settings))]
+    arms, models = [Arm(MODEL, source, load=partial(load_chat, settings))], [settings]
     for given in arguments.arm:
         name, equals, place = given.partition("=")
         name = name.strip()
@@ -159,19 +168,34 @@ def _arms(arguments: argparse.Namespace) -> list[Arm]:
             arms.append(Arm(name, place, texts=read_texts(Path(place), name)))
         else:
             device = [option for option in options_of(arguments) if option.startswith("run.device=")]
-            arms.append(Arm(name, place, load=partial(load_chat, settings_of(place, device))))
-    return arms
+            models.append(settings_of(place, device))
+            arms.append(Arm(name, place, load=partial(load_chat, models[-1])))
+    return arms, models
 
 
 def _source(arguments: argparse.Namespace) -> SourceReport:
+    from skingpt4.config import resolve_path
     from skingpt4.data.loading import read_source
-    from skingpt4.data.manifest import PARQUET
+    from skingpt4.data.manifest import PARQUET, open_manifest
+    from skingpt4.data.records import existing_folder
+    from skingpt4.evaluation.cases import TEST
     from skingpt4.settings import SourceSettings
 
     data: Path = arguments.data
     is_manifest = data.is_dir() or data.suffix == PARQUET
     if arguments.split and not is_manifest:
         raise SettingsError(f"{data} is a table and has no splits; a folder of `skingpt4 data split` has them.")
-    kind = "manifest" if is_manifest else "table"
-    source = SourceSettings(source=kind, path=str(data), images=arguments.images, split=arguments.split)
+    kind, split = "manifest" if is_manifest else "table", arguments.split
+    if split is None:
+        root = existing_folder(resolve_path(arguments.images), "the images' root") if arguments.images else None
+        split = TEST if is_manifest and TEST in open_manifest(data, root).column("split") else ""
+    source = SourceSettings(source=kind, path=str(data), images=arguments.images, split=split)
     return read_source(source, on_bad_image="error", seed=0)
+
+
+def _leaks(source: SourceReport, models: Sequence[Settings], allow: bool) -> list[str]:
+    """Raise `DataError` where a model was trained on photographs that may be drawn, unless `allow`; returns remarks."""
+    from skingpt4.evaluation.cases import Cases, refuse_leaks
+
+    cases = Cases(source.records, (), ())
+    return list(dict.fromkeys(line for model in models for line in refuse_leaks(cases, model, allow)))

@@ -12,7 +12,8 @@ that are more than plain causal attention read the candidates side by side inste
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -33,18 +34,25 @@ def score(decoder: PreTrainedModel, prompt: Sequence[Segment], candidates: Seque
 
     Raises `ValueError` for a candidate without a token.
     """
-    if not all(candidates):
-        raise ValueError("A candidate has no token.")
+    require_tokens(candidates)
     cache = DynamicCache(config=decoder.config)
     first = decoder(
         inputs_embeds=embed(decoder, prompt).unsqueeze(0), past_key_values=cache, use_cache=True, logits_to_keep=1
     ).logits[0]
-    read = _in_trees if can_pack(decoder) else _side_by_side
-    return read(decoder, cache, first, candidates)
+    if not can_pack(decoder):
+        return _side_by_side(decoder, cache, first, candidates)
+    before = int(cache.get_seq_length())
+    return score_in_trees(first, candidates, lambda tree, _: _read_tree(decoder, cache, tree, before), ROW_TOKENS)
+
+
+def require_tokens(candidates: Sequence[Sequence[int]]) -> None:
+    """Raise `ValueError` for a candidate without a token."""
+    if not all(candidates):
+        raise ValueError("A candidate has no token.")
 
 
 @dataclass
-class _Tree:
+class Tree:
     """The tokens of candidates that others follow, each after its parent. parents: -1 = the prompt's end."""
 
     tokens: list[int] = field(default_factory=list)
@@ -77,13 +85,21 @@ class _Tree:
         return sees
 
 
-def _in_trees(
-    decoder: PreTrainedModel, cache: DynamicCache, first: Tensor, candidates: Sequence[Sequence[int]]
+def score_in_trees(
+    first: Tensor,
+    candidates: Sequence[Sequence[int]],
+    read: Callable[[Tree, list[list[int]]], Tensor],
+    most_tokens: int,
+    most_candidates: int = sys.maxsize,
 ) -> list[Tensor]:
+    """Log-probabilities float32[T_i], on the CPU, of each candidate's tokens.
+
+    first: logits [1, V] at the prompt's end. read: logits [tokens, V] of a tree's tokens after the prompt; it is given
+    the path of each candidate, too. most_tokens, most_candidates: of one tree, but for a longer candidate alone.
+    """
     scores: list[Tensor] = [first.new_empty(0)] * len(candidates)
-    before = int(cache.get_seq_length())
-    for tree, paths in _trees(candidates):
-        logits = torch.cat([_read_tree(decoder, cache, tree, before), first]) if tree.tokens else first
+    for tree, paths in _trees(candidates, most_tokens, most_candidates):
+        logits = torch.cat([read(tree, list(paths.values())), first]) if tree.tokens else first
         predictors = torch.tensor([node for path in paths.values() for node in path], device=logits.device)
         targets = torch.tensor([token for row in paths for token in candidates[row]], device=logits.device)
         found = _log_probabilities(logits, predictors, targets)  # predictor -1 is `first`
@@ -92,19 +108,21 @@ def _in_trees(
     return scores
 
 
-def _trees(candidates: Sequence[Sequence[int]]) -> Iterator[tuple[_Tree, dict[int, list[int]]]]:
+def _trees(
+    candidates: Sequence[Sequence[int]], most_tokens: int, most_candidates: int
+) -> Iterator[tuple[Tree, dict[int, list[int]]]]:
     """Trees that fit, and the path of each candidate by its row; those that begin alike stay together."""
-    tree, paths = _Tree(), dict[int, list[int]]()
+    tree, paths = Tree(), dict[int, list[int]]()
     for row in sorted(range(len(candidates)), key=lambda row: list(candidates[row])):
-        if paths and len(tree.tokens) + len(candidates[row]) > ROW_TOKENS:
+        if paths and (len(tree.tokens) + len(candidates[row]) > most_tokens or len(paths) == most_candidates):
             yield tree, paths
-            tree, paths = _Tree(), {}
+            tree, paths = Tree(), {}
         paths[row] = tree.add(candidates[row])
     if paths:
         yield tree, paths
 
 
-def _read_tree(decoder: PreTrainedModel, cache: DynamicCache, tree: _Tree, before: int) -> Tensor:
+def _read_tree(decoder: PreTrainedModel, cache: DynamicCache, tree: Tree, before: int) -> Tensor:
     """Logits [tokens, V] of a tree after the prompt, which the cache holds, and holds alone afterwards."""
     device = decoder.get_input_embeddings().weight.device
     visible = tree.visible(before)

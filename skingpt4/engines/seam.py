@@ -35,7 +35,7 @@ class EngineState(Protocol):
 
     def read(self, segments: Sequence[Segment]) -> Tensor:
         """Read a whole prompt; returns the next token's logits, float32[V]. What begins as the last prompt did need not
-        be read again.
+        be read again. Raises `SkinGPTError` where the engine gives no logits (vLLM).
         """
         ...
 

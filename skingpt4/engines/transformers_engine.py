@@ -7,15 +7,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
-from transformers.generation import (
-    LogitsProcessorList,
-    RepetitionPenaltyLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopPLogitsWarper,
-)
 
 from skingpt4.engines.at_once import beam_search, embed, generate_many
 from skingpt4.engines.memory import FixedMemory, GrowingMemory, next_logits
+from skingpt4.engines.picking import answer_tokens
+from skingpt4.engines.prefix import ReadSoFar
 from skingpt4.engines.sampling import Sampling
 from skingpt4.engines.scoring import score
 from skingpt4.engines.seam import Finished, Segment, never
@@ -67,20 +63,15 @@ class DecoderState:
     def __init__(self, engine: TransformersEngine):
         self._engine = engine
         self._memory = engine.memory(engine.decoder.config)
-        self._read: list[object] = []  # per position: a token id, or (image tokens, row) by identity
-        self._images: list[Tensor] = []  # keeps those tensors alive, so that their identity stays theirs
+        self._read = ReadSoFar()
         self.newly_read = 0  # tokens of the last prompt that were not in memory yet
 
     @torch.inference_mode()
     def read(self, segments: Sequence[Segment]) -> Tensor:
         """Read a whole prompt; returns the next token's logits, float32[V]."""
-        positions = [key for segment in segments for key in _keys(segment)]
         if self._memory.tokens != len(self._read):  # a step was broken off (Ctrl-C, out of memory)
             self._start_over()
-        shared = 0
-        while shared < min(len(positions) - 1, len(self._read)) and positions[shared] == self._read[shared]:
-            shared += 1
-        self._forget(shared)
+        self._forget(self._read.shared(segments))
         embeddings = embed(self._engine.decoder, segments)[len(self._read) :]
         self.newly_read = len(embeddings)
         self._memory.make_room(len(embeddings))
@@ -91,8 +82,7 @@ class DecoderState:
             logits_to_keep=1,
         )
         logits = output.logits[0, -1].float()
-        self._read = positions
-        self._images = [segment for segment in segments if isinstance(segment, Tensor)]
+        self._read.set(segments)
         return logits
 
     def generate(self, segments: Sequence[Segment], sampling: Sampling, is_finished: Finished = never) -> Iterator[int]:
@@ -106,19 +96,7 @@ class DecoderState:
             yield from beam_search(self._engine.decoder, segments, sampling, sorted(self._engine.end_ids), is_finished)
             return
         logits = self.read(segments)
-        processors = _processors(sampling)
-        generator = torch.Generator(device=logits.device).manual_seed(sampling.seed)
-        new: list[int] = []
-        for count in range(sampling.max_new_tokens):
-            token = self._pick(logits, new, processors, sampling, generator)
-            if token in self._engine.end_ids:
-                return
-            yield token
-            new.append(token)
-            if is_finished(new):
-                return
-            if count + 1 < sampling.max_new_tokens:
-                logits = self._append(token)
+        yield from answer_tokens(logits, self._append, sampling, self._engine.end_ids, is_finished)
 
     @torch.inference_mode()
     def _append(self, token: int) -> Tensor:
@@ -129,21 +107,9 @@ class DecoderState:
         self._read.append(token)
         return logits
 
-    @staticmethod
-    @torch.inference_mode()
-    def _pick(
-        logits: Tensor, new: list[int], processors: LogitsProcessorList, sampling: Sampling, generator: torch.Generator
-    ) -> int:
-        scores = logits.unsqueeze(0)
-        if processors:
-            scores = processors(torch.tensor([new], dtype=torch.long, device=logits.device), scores.clone())
-        if sampling.temperature == 0:
-            return int(scores.argmax())
-        return int(torch.multinomial(scores.softmax(dim=-1), 1, generator=generator))
-
     def _start_over(self) -> None:
         self._memory = self._engine.memory(self._engine.decoder.config)
-        self._read, self._images = [], []
+        self._read = ReadSoFar()
 
     def _forget(self, keep: int) -> None:
         if keep == len(self._read):
@@ -153,21 +119,4 @@ class DecoderState:
         except (RuntimeError, ValueError):  # a sliding window has let go of what lies before: read everything again
             self._start_over()
             return
-        self._read = self._read[:keep]
-
-
-def _keys(segment: Segment) -> list[object]:
-    if isinstance(segment, Tensor):
-        return [(id(segment), row) for row in range(len(segment))]
-    return list(segment)
-
-
-def _processors(sampling: Sampling) -> LogitsProcessorList:
-    processors = LogitsProcessorList()
-    if sampling.repetition_penalty != 1:
-        processors.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
-    if sampling.temperature not in (0, 1):
-        processors.append(TemperatureLogitsWarper(sampling.temperature))
-    if sampling.temperature > 0 and sampling.top_p < 1:
-        processors.append(TopPLogitsWarper(sampling.top_p))
-    return processors
+        self._read.keep(keep)

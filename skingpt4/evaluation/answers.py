@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -20,19 +21,21 @@ from skingpt4.data.sequences import column_of, selected
 from skingpt4.data.sources.names import key
 from skingpt4.durable import remove, write_whole
 from skingpt4.engines.sampling import Sampling
-from skingpt4.errors import DataError
+from skingpt4.errors import DataError, WeightsError
 from skingpt4.evaluation.candidates import concept_log_odds, diagnosis_log_scores
 from skingpt4.evaluation.parsing import named_disease
-from skingpt4.evaluation.predictions import Predictions
+from skingpt4.evaluation.predictions import SCORES, Predictions
 from skingpt4.prompts import Turn
 from skingpt4.training.reports.log import with_progress
 from skingpt4.vocabulary import CLASSES, CONCEPT_PROMPT, DIAGNOSIS_PROMPTS
 
 if TYPE_CHECKING:
+    from accelerate import PartialState
+
     from skingpt4.chat.photo_check import PhotoCheck
+    from skingpt4.settings import Settings
 
 LONGEST_ANSWER = 120  # tokens
-BATCH = 16  # cases that are asked about, and kept, together: so many at most are lost when a process is killed
 PLAN_FILE = "plan.json"
 
 
@@ -46,11 +49,25 @@ class Processes(Protocol):
         """Return when all processes have come here."""
 
 
+def launched_processes(settings: Settings) -> PartialState | None:
+    """The processes of `accelerate launch` or `torchrun`; None where this is the only one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return None
+    from accelerate import PartialState
+
+    from skingpt4.device import resolve_device
+    from skingpt4.training.devices import LONGEST_WAIT
+
+    is_cpu = resolve_device(settings.run.device).type == "cpu"
+    return PartialState(cpu=is_cpu, timeout=LONGEST_WAIT)
+
+
 @dataclass(frozen=True)
 class Plan:
     """What is asked. diseases: the candidates of the closed set. class_of: the class of those diseases that have one.
     repeats: how often the diagnosis is asked again, of each of `repeat_cases` cases (drawn by `seed`), with answers
-    sampled at `temperature`.
+    sampled at `temperature`. batch: cases that are asked about, and kept, together: so many at most are lost when a
+    process is killed; more are faster, and take more memory.
     """
 
     diseases: tuple[str, ...]
@@ -61,6 +78,7 @@ class Plan:
     repeat_cases: int = 100
     temperature: float = 1.0
     seed: int = 0
+    batch: int = 16
 
 
 def predict(
@@ -77,7 +95,7 @@ def predict(
 ) -> Predictions:
     """Everything about every record; what an earlier call left in `folder` is not done again.
 
-    Each process asks about its share of the batches of `BATCH` cases, and all of them return the whole. prior:
+    Each process asks about its share of the batches of `plan.batch` cases, and all of them return the whole. prior:
     features float[Q, 768] without a picture's content (see `mean_features`), where `plan.concepts`. features:
     float[n, Q, 768] of the records' photographs where they are at hand (None = encode them). photo_check: looks at each
     photograph too. what: names the progress bar. model: settings of the frozen parts, which are too large to be read
@@ -90,17 +108,18 @@ def predict(
         raise ValueError("Scores of concepts need `prior`; `mean_features` makes one.")
     index, count = (processes.process_index, processes.num_processes) if processes else (0, 1)
     if index == 0:
-        _same_plan(folder, _identity(chat, records, plan, prior, photo_check) | {"model": dict(model or {})})
+        identity = _identity(chat, records, plan, prior, photo_check) | {"model": dict(model or {})}
+        same_plan(folder / PLAN_FILE, identity)
     if processes:
         processes.wait_for_everyone()  # nobody writes into the folder of another evaluation
-    again, batches = _asked_again(len(records), plan), range(-(-len(records) // BATCH))
+    again, batches = _asked_again(len(records), plan), range(-(-len(records) // plan.batch))
     mine = [batch for batch in batches[index::count] if not _part(folder, batch).is_file()]
     # What is taken off the odds of every case is the same for all of them.
     blank = (
         concept_log_odds(chat, prior.unsqueeze(0), None)[0] if prior is not None and plan.concepts and mine else None
     )
     for batch in _shown(mine, what, index == 0):
-        rows = np.arange(batch * BATCH, min((batch + 1) * BATCH, len(records)))
+        rows = np.arange(batch * plan.batch, min((batch + 1) * plan.batch, len(records)))
         known = None if features is None else features[rows]
         cases = list(selected(records, rows))
         answered = _predict_batch(chat, cases, plan, blank, known, photo_check, again[rows], int(rows[0]))
@@ -134,6 +153,7 @@ def _predict_batch(
         assert blank is not None  # `predict` has looked
         scores["concept_answer"] = _answers(chat, features, CONCEPT_PROMPT)
         scores["concept_log_odds"] = concept_log_odds(chat, features, None, scores["concept_answer"]) - blank
+    _require_numbers(found.image, scores)
     if plan.repeats:
         scores["repeats"] = [
             _sampled(chat, features[row], plan, first_row + row) if again[row] else None for row in range(len(records))
@@ -142,6 +162,17 @@ def _predict_batch(
         scores["photo_score"] = _photo_scores(photo_check, features, records)
     seconds = np.full(len(records), (time.perf_counter() - started) / len(records))
     return replace(found, diagnosis_answer=diagnoses, seconds=seconds, **scores)
+
+
+def _require_numbers(images: Sequence[str], scores: Mapping[str, Any]) -> None:
+    """Figures over what is no number are none; better told at once than when all cases are done."""
+    for name in (each for each in SCORES if each in scores and scores[each].shape[1]):
+        wrong = np.isnan(scores[name]).any(axis=1) | ~np.isfinite(scores[name]).any(axis=1)
+        if wrong.any():
+            raise WeightsError(
+                f"The model's {name} of {images[int(wrong.argmax())]} are no numbers. Large values do not fit into "
+                "fp16: give --options model.precision=bf16 or fp32. If that changes nothing, the weights are damaged."
+            )
 
 
 def _diagnosis_scores(chat: Chat, features: Tensor, plan: Plan) -> dict[str, Any]:
@@ -215,14 +246,11 @@ def _identity(
     chat: Chat, records: Sequence[Record], plan: Plan, prior: Tensor | None, photo_check: PhotoCheck | None
 ) -> dict[str, Any]:
     """What answers depend on, but for the frozen parts: the trained weights, the cases and what is asked."""
-    weights = hashlib.sha256()
-    for name, tensor in sorted(chat.model.llama_proj.state_dict().items()):
-        weights.update(name.encode() + tensor.detach().float().cpu().numpy().tobytes())
     cases = hashlib.sha256(json.dumps(Predictions.of_records(records, ()).image).encode())
     for name in ("sha256", "disease", "disease_class"):
         cases.update(json.dumps(column_of(records, name)).encode())
     return {
-        "projection": weights.hexdigest(),
+        "projection": projection_sha256(chat),
         "cases": cases.hexdigest(),
         "plan": {**asdict(plan), "diseases": list(plan.diseases), "class_of": dict(plan.class_of)},
         "prior": prior is not None,
@@ -230,9 +258,18 @@ def _identity(
     }
 
 
-def _same_plan(folder: Path, identity: dict[str, Any]) -> None:
-    """Note what the folder's answers are about, or raise `DataError` where it says something else."""
-    file = folder / PLAN_FILE
+def projection_sha256(chat: Chat) -> str:
+    """64 hexadecimal digits that tell one fine-tuned model from another."""
+    weights = hashlib.sha256()
+    for name, tensor in sorted(chat.model.llama_proj.state_dict().items()):
+        weights.update(name.encode() + tensor.detach().float().cpu().numpy().tobytes())
+    return weights.hexdigest()
+
+
+def same_plan(file: Path, identity: Mapping[str, Any], what: str = "evaluation") -> None:
+    """Note in a file what the answers beside it are about, or raise `DataError` where it says something else. identity:
+    as JSON gives it back.
+    """
     try:
         noted = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -243,7 +280,7 @@ def _same_plan(folder: Path, identity: dict[str, Any]) -> None:
     differing = [name for name in identity if noted.get(name) != identity[name]]
     if differing:
         raise DataError(
-            f"{folder} holds the answers of another evaluation (other {', '.join(differing)}). Name another folder to "
+            f"{file.parent} holds the answers of another {what} (other {', '.join(differing)}). Name another folder to "
             "write to, or give --force to begin anew."
         )
 

@@ -13,21 +13,21 @@ from skingpt4.evaluation.levels import class_map, levels_of
 from skingpt4.evaluation.predictions import Predictions
 
 
-def compare(first: Predictions, second: Predictions, seed: int = 0) -> dict[str, PairedTest]:
+def compare(
+    first: Predictions, second: Predictions, seed: int = 0, validation: Predictions | None = None
+) -> dict[str, PairedTest]:
     """The first less the second, by "SECTION.METRIC" as in `Metrics.figures`: McNemar's exact test of right diagnoses,
     the paired bootstrap of every other metric that both have.
 
-    Concepts are compared over all 48, with F1 from text only: thresholds are each run's own. Raises `DataError` where
-    the cases or their truth differ.
+    Concepts are compared over all 48, with F1 from text only: thresholds are each run's own. validation: the cases that
+    `measure` had besides, since they say the classes of diseases too. Raises `DataError` as `in_order_of`.
     """
-    second = _in_order_of(first, second)
-    class_of = class_map(first)
+    second = in_order_of(first, second)
+    class_of = class_map(first, *([validation] if validation else []))
     found: dict[str, PairedTest] = {}
     levels = levels_of(first, class_of), levels_of(second, class_of)
     for name in [each for each in levels[0] if each in levels[1]]:
         one, other = levels[0][name], levels[1][name]
-        if one.names != other.names:
-            raise DataError("The two evaluations chose from other diseases; evaluate both on one data set.")
         for kind in ("scored", "answered"):
             a, b = getattr(one, kind), getattr(other, kind)
             if a is None or b is None:
@@ -53,8 +53,12 @@ def _concepts(first: Predictions, second: Predictions, seed: int) -> dict[str, P
     return found
 
 
-def _in_order_of(first: Predictions, second: Predictions) -> Predictions:
-    """The second's cases in the first's order."""
+def in_order_of(first: Predictions, second: Predictions) -> Predictions:
+    """The second's cases in the first's order. Raises `DataError` where the cases, their truth or the diseases to
+    choose from differ; what the models said does not matter.
+    """
+    if first.diseases != second.diseases:
+        raise DataError("The two evaluations chose from other diseases; evaluate both on one data set.")
     place: Mapping[str, int] = {name: row for row, name in enumerate(second.image)}
     missing = [name for name in first.image if name not in place]
     if missing or len(first) != len(second):

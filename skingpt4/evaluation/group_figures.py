@@ -29,6 +29,7 @@ from skingpt4.evaluation.levels import Level
 from skingpt4.evaluation.predictions import Predictions
 
 LOWER_IS_BETTER = ("ece", "brier", "refusals")
+SHARES = ("top_1", "top_3", "top_5", "named", "refusals")  # of the cases
 EXPECTED: dict[str, Sequence[str]] = {"skin type": SKIN_TYPES, "sex": SEXES, "age": tuple(AGE_BANDS), "site": ()}
 
 Metric = Callable[[Rows], float | None]  # row numbers int[m] -> its value, None where undefined
@@ -91,7 +92,7 @@ def group_figures(
         for metric in section.names:
             better: Literal["lower", "higher"] = "lower" if metric in LOWER_IS_BETTER else "higher"
             found[f"{name}.{metric}"] = by_group(
-                section.metric(metric), names, patients, expected, better, _why_undefined(name), seed
+                section.metric(metric), names, patients, expected, better, _why_undefined(name), seed, metric in SHARES
             )
     return found
 

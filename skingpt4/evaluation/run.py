@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,17 +17,17 @@ from skingpt4.chat.load import load_chat
 from skingpt4.chat.notices import notices
 from skingpt4.data.records import few
 from skingpt4.data.sequences import column_of, images_of
-from skingpt4.device import resolve_device
 from skingpt4.durable import write_whole
 from skingpt4.errors import DataError
-from skingpt4.evaluation.answers import Plan, forget, mean_features, predict
+from skingpt4.evaluation.answers import Plan, forget, launched_processes, mean_features, predict
 from skingpt4.evaluation.cases import Cases, read_cases, refuse_leaks
+from skingpt4.evaluation.compare import compare, in_order_of
 from skingpt4.evaluation.figures.figure import Figure
+from skingpt4.evaluation.figures.text import require_encoder
 from skingpt4.evaluation.levels import DISEASE
 from skingpt4.evaluation.measure import Metrics, measure
 from skingpt4.evaluation.predictions import Predictions
 from skingpt4.settings import Settings
-from skingpt4.training.devices import LONGEST_WAIT
 from skingpt4.training.reports.log import with_progress
 from skingpt4.vocabulary import NOT_A_DIAGNOSIS
 
@@ -80,10 +79,13 @@ def evaluate(job: Job) -> str:
     cases = read_cases(job.data, job.images, job.split, job.fit_on)
     remarks = [line for line in notices(job.settings) if line != NOT_A_DIAGNOSIS]
     remarks += [*cases.remarks, *refuse_leaks(cases, job.settings, job.allow_leaks)]
-    if job.compare:
-        _require_predictions(job.compare)
+    other = _predictions_in(job.compare) if job.compare else None
+    if other:
+        in_order_of(Predictions.of_records(cases.test, cases.diseases), other)
+    if job.bertscore_model:
+        require_encoder(job.bertscore_model)
     negatives = negatives_in(job.negatives) if job.negatives else None
-    processes = _processes(job.settings)
+    processes = launched_processes(job.settings)
     is_main = processes is None or processes.is_main_process
     if job.force and is_main:
         forget(job.out / ANSWERS / "test")
@@ -102,7 +104,7 @@ def evaluate(job: Job) -> str:
     if negatives:
         found = _photo_check(job, *negatives, cases, chat, photo_check)
         metrics.others["photo_check"] = metrics.others.get("photo_check", {}) | found
-    _write(job, cases, metrics, test, validation)
+    _write(job, cases, metrics, test, validation, other)
     return sentence(metrics, test)
 
 
@@ -144,15 +146,21 @@ def _photo_check(
     return measure_photo_check(check, chat, list(images_of(cases.test)), to_measure, column_of(cases.test, "group"))
 
 
-def _write(job: Job, cases: Cases, metrics: Metrics, test: Predictions, validation: Predictions | None) -> None:
-    from skingpt4.evaluation.compare import compare
+def _write(
+    job: Job,
+    cases: Cases,
+    metrics: Metrics,
+    test: Predictions,
+    validation: Predictions | None,
+    other: Predictions | None,
+) -> None:
     from skingpt4.evaluation.page.write import write_page
 
     job.out.mkdir(parents=True, exist_ok=True)
     test.write(job.out / PREDICTIONS)
     if validation is not None:
         validation.write(job.out / FIT_PREDICTIONS)
-    tests = compare(test, Predictions.read(job.compare / PREDICTIONS), job.seed) if job.compare else None
+    tests = compare(test, other, job.seed, validation) if other else None
     about = _about(job, cases)
     content: dict[str, Any] = {**metrics.to_dict(), "about": about}
     if tests is not None:
@@ -202,18 +210,9 @@ def _stages(stages: Sequence[str]) -> Iterable[str]:
     return (stages[index] for index in with_progress(range(len(stages)), "Measuring", len(stages)))
 
 
-def _require_predictions(folder: Path) -> None:
+def _predictions_in(folder: Path) -> Predictions:
     if not (folder / PREDICTIONS).is_file():
         raise DataError(
             f"{folder} has no {PREDICTIONS}; --compare expects the folder that another `skingpt4 evaluate` wrote."
         )
-
-
-def _processes(settings: Settings) -> PartialState | None:
-    """The processes of `accelerate launch` or `torchrun`; None where this is the only one."""
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        return None
-    from accelerate import PartialState
-
-    is_cpu = resolve_device(settings.run.device).type == "cpu"
-    return PartialState(cpu=is_cpu, timeout=LONGEST_WAIT)
+    return Predictions.read(folder / PREDICTIONS)

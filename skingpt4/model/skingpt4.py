@@ -27,7 +27,7 @@ class SkinGPT4(nn.Module):
     vision, qformer: the frozen encoder; None when every photograph's features are at hand already (a feature cache).
     llama_proj: Linear(Q-Former width -> decoder width), always float32, the only part that is trained unless told
     otherwise.
-    decoder: a causal language model of `transformers`.
+    decoder: a causal language model of `transformers`; None where another engine runs it elsewhere.
     compiled: let `torch.compile` fuse what is run many times: training's pass through the decoder, here, and the step
     that makes a token, in chat.
     """
@@ -37,7 +37,7 @@ class SkinGPT4(nn.Module):
         vision: VisionEncoder | None,
         qformer: QFormer | None,
         llama_proj: nn.Linear,
-        decoder: PreTrainedModel,
+        decoder: PreTrainedModel | None,
         compiled: bool = False,
     ):
         super().__init__()
@@ -85,16 +85,22 @@ class SkinGPT4(nn.Module):
         return self.qformer(self.vision(pixels))
 
     def project(self, features: Tensor) -> Tensor:
-        """features float[B, Q, 768] -> image tokens float[B, Q, D] in the decoder's dtype (computed in float32)."""
+        """features float[B, Q, 768] -> image tokens float[B, Q, D], computed in float32, then in the decoder's dtype if
+        it is here.
+        """
         with torch.autocast(features.device.type, enabled=False):
-            return self.llama_proj(features.float()).to(self.decoder.dtype)
+            image_tokens: Tensor = self.llama_proj(features.float())
+        return image_tokens if self.decoder is None else image_tokens.to(self.decoder.dtype)
 
     def forward(self, features: Tensor, batch: TrainingBatch) -> Tensor:
         """Mean negative log-likelihood of the answers' tokens, over the whole batch; float32 scalar.
 
         features: float[B, Q, 768], one photograph per sequence. The vocabulary projection, the widest of the decoder,
-        is computed at the positions that predict an answer's token and nowhere else.
+        is computed at the positions that predict an answer's token and nowhere else. Raises `ValueError` for a model
+        without its decoder.
         """
+        if self.decoder is None:
+            raise ValueError("This model was built without its decoder, for another engine; load it with the decoder.")
         embeddings = splice(self.decoder.get_input_embeddings(), batch, self.project(features))
         if not can_pack(self.decoder):
             return padded_loss(self.decoder, embeddings, batch)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import timm
 import torch
 from timm.models.eva import Eva
 from torch import Tensor, nn
+
+from skingpt4.images import CLIP_MEAN, CLIP_STD
 
 
 def build_eva_vit(image_size_px: int, patch_size_px: int, width: int, depth: int, heads: int, mlp_ratio: float) -> Eva:
@@ -43,18 +47,36 @@ def build_timm_vit(name: str, image_size_px: int) -> nn.Module:
     return backbone
 
 
+def pixel_statistics(name: str) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation of RGB in [0, 1] that timm's model of this name was trained with: SigLIP's are 0.5,
+    DINO's are ImageNet's. CLIP's where timm knows none.
+    """
+    trained = timm.get_pretrained_cfg(name)
+    return (trained.mean, trained.std) if trained else (CLIP_MEAN, CLIP_STD)
+
+
 class VisionEncoder(nn.Module):
     """Pixels to patch tokens.
 
     backbone: a timm vision transformer; its `forward_features` gives float[B, N, D], class token first where it has
-    one.
+    one, then registers where it has some.
     ln_vision: normalises the tokens; BLIP-2 trained it, so it comes with the Q-Former's file.
+    mean, std: of the pixels that the backbone was trained with. Pixels come CLIP-normalised, as from every transform of
+    this package, and are brought to these: no transform, and no cache of views, needs to know the encoder.
     """
 
-    def __init__(self, backbone: nn.Module, ln_vision: nn.LayerNorm):
+    def __init__(
+        self,
+        backbone: nn.Module,
+        ln_vision: nn.LayerNorm,
+        mean: Sequence[float] = CLIP_MEAN,
+        std: Sequence[float] = CLIP_STD,
+    ):
         super().__init__()
         self.backbone = backbone
         self.ln_vision = ln_vision
+        self._scale = [own / wanted for own, wanted in zip(CLIP_STD, std, strict=True)]
+        self._shift = [(own - wanted) / scale for own, wanted, scale in zip(CLIP_MEAN, mean, std, strict=True)]
 
     @property
     def width(self) -> int:
@@ -62,8 +84,14 @@ class VisionEncoder(nn.Module):
 
     def tokens(self, pixels: Tensor) -> Tensor:
         """pixels float[B, 3, S, S], CLIP-normalised -> tokens before `ln_vision`, float[B, N, D]."""
-        tokens: Tensor = self.backbone.forward_features(pixels)  # type: ignore[operator]
+        tokens: Tensor = self.backbone.forward_features(self._as_trained(pixels))  # type: ignore[operator]
         return tokens
+
+    def _as_trained(self, pixels: Tensor) -> Tensor:
+        if self._scale == [1, 1, 1] and self._shift == [0, 0, 0]:
+            return pixels
+        scale, shift = (pixels.new_tensor(values).view(3, 1, 1) for values in (self._scale, self._shift))
+        return pixels * scale + shift
 
     def forward(self, pixels: Tensor) -> Tensor:
         """pixels float[B, 3, S, S], CLIP-normalised -> float32[B, N, D].

@@ -46,7 +46,8 @@ def _decoder_name(wanted: ModelSettings, decoder: PreTrainedModel | None) -> str
     """Such as "vicuna-13b (llama, 40 layers of 5,120), bfloat16"."""
     name = PureWindowsPath(wanted.llama_model).name  # without its folders; this reads both kinds of slashes
     if decoder is None:
-        return name
+        file = f", {PureWindowsPath(wanted.gguf).name}" if wanted.gguf else ""
+        return name if wanted.engine == "transformers" else f"{name}{file}, by {wanted.engine}"
     config = decoder.config
     number_format = wanted.decoder_quantization or str(decoder.dtype).removeprefix("torch.")
     return f"{name} ({config.model_type}, {config.num_hidden_layers} layers of {config.hidden_size:,}), {number_format}"

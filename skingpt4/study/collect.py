@@ -14,7 +14,7 @@ from skingpt4.data.rows import TABLE_SUFFIXES, read_rows, scalar_of
 from skingpt4.durable import write_whole
 from skingpt4.errors import DataError
 from skingpt4.study.folder import Folder, Study
-from skingpt4.study.forms import COMMENT, FIXED_COLUMNS, RATINGS_FORMAT
+from skingpt4.study.forms import COMMENT, FIXED_COLUMNS, RATINGS_FORMAT, no_formula
 from skingpt4.study.items import ITEMS, StudyError, items_of, level_of
 
 # What can be wrong, by the name that `problems.csv` gives it.
@@ -27,6 +27,7 @@ CASE_TWICE = "the same case twice"
 MISSING_ITEM = "missing item"
 OFF_SCALE = "value off the scale"
 _SUFFIXES = (".json", *TABLE_SUFFIXES)
+_PASSED_OVER = (".html", ".jpg")  # of a form's folder that is given as a whole
 
 
 @dataclass(frozen=True)
@@ -62,48 +63,74 @@ class Collected:
 
 
 def collect(study: Study, files: Sequence[Path]) -> Collected:
-    """Read raters' files (JSON of the form, CSV, XLSX). Whatever is wrong becomes a problem; nothing raises."""
+    """Read raters' files (JSON of the form, CSV, XLSX). Whatever is wrong becomes a problem; nothing raises.
+
+    Of a rater in several files the first counts that holds a rating: a form comes in three kinds, and a rater who fills
+    in one may send all.
+    """
     found = Collected()
-    from_file: dict[str, str] = {}
-    by_rater: dict[str, dict[str, Rating]] = {}
+    of_rater: dict[str, list[_Given]] = {}
     for path in files:
         for name, rows in _raters_in(study, path, found.problems):
-            own = _ratings(study, name, path.name, rows, found.problems)
-            if name not in by_rater:
-                by_rater[name], from_file[name] = own, path.name
-            elif own != by_rater[name]:
-                text = f"{name} is in {from_file[name]} already, whose ratings were kept; give only the right file"
-                content = json.dumps([asdict(rating) for rating in own.values()], ensure_ascii=False)
-                found.problems.append(Problem(path.name, "", RATER_TWICE, text, content))
-            else:
-                text = f"{name} is in {from_file[name]} already, with the very same ratings"
-                found.problems.append(Problem(path.name, "", RATER_TWICE, text))
+            problems: list[Problem] = []
+            own = _ratings(study, name, path.name, rows, problems)
+            of_rater.setdefault(name, []).append(_Given(path.name, own, problems))
     for rater in study.raters:
-        own = by_rater.get(rater.id, {})
-        found.ratings += [own[code] for code in rater.order if code in own]
+        given = of_rater.get(rater.id, [])
+        kept = next((each for each in given if each.ratings), given[0] if given else None)
+        if kept is None:
+            continue
+        found.problems += kept.problems
+        found.problems += [_twice(rater.id, each, kept) for each in given if each is not kept]
+        found.ratings += [kept.ratings[code] for code in rater.order if code in kept.ratings]
     return found
 
 
+@dataclass(frozen=True)
+class _Given:
+    """What one file holds of one rater, by code, and what is wrong with it."""
+
+    file: str
+    ratings: dict[str, Rating]
+    problems: list[Problem]
+
+
+def _twice(rater: str, left: _Given, kept: _Given) -> Problem:
+    if not left.ratings:
+        return Problem(left.file, "", RATER_TWICE, f"{rater} has no rating in it; those in {kept.file} were kept")
+    if left.ratings == kept.ratings:
+        return Problem(left.file, "", RATER_TWICE, f"{rater} is in {kept.file} too, with the very same ratings")
+    text = f"{rater} is in {kept.file} too, whose ratings were kept; give only the right file"
+    content = [asdict(rating) for rating in left.ratings.values()] + [asdict(each) for each in left.problems]
+    return Problem(left.file, "", RATER_TWICE, text, json.dumps(content, ensure_ascii=False))
+
+
 def find_files(places: Sequence[Path]) -> list[Path]:
-    """The files, and those in folders. Raises `StudyError` for a place that is not there or has none."""
+    """The files, and those in folders and below. Raises `StudyError` for a place that is not there or has none.
+
+    Of a folder every file is taken, so that one of the wrong kind is told and not passed over; hidden ones, locks of
+    open workbooks and what only shows the texts are not.
+    """
     found = []
     for place in places:
         if not place.exists():
             raise StudyError(f"{place} does not exist; the raters' files, or folders of them, were expected.")
-        inside = (
-            sorted(path for path in place.iterdir() if path.suffix.lower() in _SUFFIXES) if place.is_dir() else [place]
-        )
+        inside = sorted(filter(_may_hold_ratings, place.rglob("*"))) if place.is_dir() else [place]
         if not inside:
             raise StudyError(f"{place} holds no raters' file ({', '.join(_SUFFIXES)}).")
         found += inside
     return found
 
 
+def _may_hold_ratings(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith((".", "~$")) and path.suffix.lower() not in _PASSED_OVER
+
+
 def _raters_in(study: Study, path: Path, problems: list[Problem]) -> Iterator[tuple[str, list[tuple[str, Any]]]]:
     """(rater, rows) of a file, each row with where it stands; of this study and its raters only."""
     try:
-        rows = _json_rows(path) if path.suffix.lower() == ".json" else _table_rows(path, problems)
-    except (StudyError, DataError) as error:
+        rows = _json_rows(path, problems) if path.suffix.lower() == ".json" else _table_rows(path, problems)
+    except (StudyError, DataError, OSError) as error:
         problems.append(Problem(path.name, "", UNREADABLE, str(error)))
         return
     by_rater: dict[str, list[tuple[str, Any]]] = {}
@@ -124,15 +151,23 @@ def _raters_in(study: Study, path: Path, problems: list[Problem]) -> Iterator[tu
     yield from by_rater.items()
 
 
-def _json_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
+def _json_rows(path: Path, problems: list[Problem]) -> list[tuple[str, dict[str, Any]]]:
+    """A text whose ratings are damaged is told; the others are kept."""
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))
+        given = json.loads(path.read_bytes())  # of bytes it finds out the encoding: editors change it
         if given["format"] != RATINGS_FORMAT:
             raise StudyError(f"its format is {given['format']!r}, and {RATINGS_FORMAT!r} was expected")
         about = {"study": str(given["study"]), "rater": str(given["rater"])}
-        rows = [(f"text {code}", {**values, **about, "code": code}) for code, values in given["ratings"].items()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        ratings = dict(given["ratings"].items())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StudyError(f"it is no file that a form saved ({type(error).__name__}: {error})") from error
+    rows = []
+    for code, values in ratings.items():
+        if isinstance(values, dict):
+            rows.append((f"text {code}", {**values, **about, "code": code}))
+        else:
+            content = json.dumps(values, ensure_ascii=False)
+            problems.append(Problem(path.name, f"text {code}", UNREADABLE, "its ratings are damaged", content))
     return rows or [("", {**about, "code": None})]
 
 
@@ -207,14 +242,15 @@ def _levels(group: str, values: Mapping[str, Any], file: str, where: str, proble
 def write_collected(folder: Folder, study: Study, found: Collected) -> list[Path]:
     """Write `ratings.csv` (one row per rater and text, with what the key says of it) and `problems.csv`.
 
-    Raises `StudyError` where earlier ratings would be lost: of a rater whose file is not among those given now.
+    Raises `StudyError` where earlier ratings would be lost: the files given now hold none in their place. Another level
+    in the same place is a correction.
     """
-    here = {rating.rater for rating in found.ratings}
-    lost = sorted({rating.rater for rating in read_ratings(folder)} - here) if folder.ratings.is_file() else []
+    earlier = _rated(read_ratings(folder)) if folder.ratings.is_file() else set()
+    lost = earlier - _rated(found.ratings)
     if lost:
         raise StudyError(
-            f"{folder.ratings} holds ratings of {', '.join(lost)}, whose files are not among those given. Give the "
-            "files of all raters together, or move that file away."
+            f"{folder.ratings} holds {len(lost)} ratings of {', '.join(sorted({rater for rater, *_ in lost}))} that "
+            "are not among those given. Give the files of all raters together, or move that file away."
         )
     keys = [item.key for item in ITEMS]
     rows = [["rater", "group", "code", "case", "arm", "disease", "class", "skin type", *keys, COMMENT]]
@@ -224,10 +260,15 @@ def write_collected(folder: Folder, study: Study, found: Collected) -> list[Path
         about = [rater.id, rater.group, rating.code, case.id, study.arm_of(rating.code), case.disease]
         skin_type = str(case.skin_type) if case.skin_type > 0 else ""
         levels = [str(rating.values.get(key, "")) for key in keys]
-        rows.append([*about, case.disease_class, skin_type, *levels, rating.comment])
+        rows.append([*about, case.disease_class, skin_type, *levels, no_formula(rating.comment)])
     problems = [["file", "row", "kind", "message", "content"]]
-    problems += [[each.file, each.row, each.kind, each.message, each.content] for each in found.problems]
+    problems += [[each.file, each.row, each.kind, each.message, no_formula(each.content)] for each in found.problems]
     return [write_whole(folder.ratings, csv_bytes(rows)), write_whole(folder.problems, csv_bytes(problems))]
+
+
+def _rated(ratings: Sequence[Rating]) -> set[tuple[str, str, str]]:
+    """(rater, code, item) of every level."""
+    return {(rating.rater, rating.code, item) for rating in ratings for item in rating.values}
 
 
 def read_ratings(folder: Folder) -> list[Rating]:
@@ -244,7 +285,7 @@ def read_ratings(folder: Folder) -> list[Rating]:
     for number, values in table.rows:
         try:
             levels = {key: level_of(values[key]) for key in keys if str(values[key]).strip()}
-            ratings.append(Rating(values["rater"], values["code"], levels, values.get(COMMENT, "")))
+            ratings.append(Rating(values["rater"], values["code"], levels, values.get(COMMENT, "").strip()))
         except ValueError as error:
             table.fail(number, str(error))
     table.raise_errors()

@@ -53,7 +53,8 @@ class Study:
     """The key of a study.
 
     id: drawn at random; every form and every rater's file carries it. design: what was asked for, to know whether a
-    second `study new` goes on with this one. short: strata with fewer cases than wanted, in words.
+    second `study new` goes on with this one. short: strata with fewer cases than wanted, in words. remarks: what the
+    report's readers must know, such as leaks.
     """
 
     id: str
@@ -66,6 +67,7 @@ class Study:
     texts: tuple[Text, ...]
     raters: tuple[Rater, ...]
     short: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     format: str = field(default=FORMAT)
 
     def case_of(self, code: str) -> Case:
@@ -151,6 +153,7 @@ def _study(values: Mapping[str, Any], path: Path) -> Study:
                 "texts": tuple(Text(**text) for text in values["texts"]),
                 "raters": tuple(Rater(**{**rater, "order": tuple(rater["order"])}) for rater in values["raters"]),
                 "short": tuple(values["short"]),
+                "remarks": tuple(values.get("remarks", ())),
             }
         )
     except (KeyError, TypeError) as error:

@@ -133,11 +133,11 @@ def _table(study: Study, rater: Rater, entries: Sequence[Entry]) -> tuple[list[s
 def _csv(study: Study, rater: Rater, entries: Sequence[Entry]) -> bytes:
     header, rows = _table(study, rater, entries)
     file = io.StringIO()
-    csv.writer(file).writerows([header, *([*row[:-1], _no_formula(row[-1])] for row in rows)])
+    csv.writer(file).writerows([header, *([*row[:-1], no_formula(row[-1])] for row in rows)])
     return file.getvalue().encode("utf-8-sig")  # Excel takes other UTF-8 for its own encoding
 
 
-def _no_formula(text: str) -> str:
+def no_formula(text: str) -> str:
     """Spreadsheets take a text that begins so for something to calculate."""
     return f" {text}" if text.startswith(("=", "+", "-", "@")) else text
 

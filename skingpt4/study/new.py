@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from skingpt4.study.folder import Case, Folder, Rater, Study, Text
 from skingpt4.study.forms import write_forms
 from skingpt4.study.items import DERMATOLOGIST, LAY, StudyError
 from skingpt4.study.sampling import draw_cases
-from skingpt4.study.texts import Answer, text_of_image
+from skingpt4.study.texts import Answer, require_one_photograph_each, text_of_image
 from skingpt4.training.reports.log import with_progress
 
 _LETTERS = "BCDFGHJKLMNPQRSTVWXZ23456789"  # no vowels, so no words; no 0, 1, O, I that are mistaken for each other
@@ -52,12 +51,14 @@ class Arm:
 
 
 def new_study(
-    records: Sequence[Record], root: Path, arms: Sequence[Arm], design: Design, out: Path, sampling: Sampling
-) -> Study:
+    records: Sequence[Record], root: Path, arms: Sequence[Arm], design: Design, out: Path, sampling: Sampling,
+    remarks: Sequence[str] = (),
+) -> Study:  # fmt: skip
     """Make the key, all answers and the forms in `out`. Returns the study.
 
-    root: the folder that photographs are named relative to. Raises `StudyError` where `out` holds another study or
-    something else, for a wrong design, and where no photograph has a text of every written arm.
+    root: the folder that photographs are named relative to. remarks: what the report's readers must know.
+    Raises `StudyError` where `out` holds another study or something else, for a wrong design, and where no photograph
+    has a text of every written arm or one row could be the text of several.
     """
     folder = Folder(out)
     asked = _asked(arms, design, sampling)
@@ -68,7 +69,7 @@ def new_study(
     else:
         if out.exists() and any(out.iterdir()):
             raise StudyError(f"{out} is not empty and holds no study; give another folder with --out.")
-        study = _plan(by_name, arms, design, asked)
+        study = _plan(by_name, arms, design, asked, remarks)
         folder.write(study)
     images: dict[str, ImageRef] = {case.id: by_name[case.name].image for case in study.cases}
     for arm in arms:
@@ -84,7 +85,9 @@ def name_of(record: Record, root: Path) -> str:
     return record.image.relative_to(root).as_posix() if record.image.is_relative_to(root) else record.image.name
 
 
-def _plan(by_name: Mapping[str, Record], arms: Sequence[Arm], design: Design, asked: dict[str, Any]) -> Study:
+def _plan(
+    by_name: Mapping[str, Record], arms: Sequence[Arm], design: Design, asked: dict[str, Any], remarks: Sequence[str]
+) -> Study:
     sample = draw_cases(list(by_name.values()), design.by, design.each, design.balance, design.seed)
     names = {id(record): name for name, record in by_name.items()}
     cases = tuple(
@@ -93,7 +96,7 @@ def _plan(by_name: Mapping[str, Record], arms: Sequence[Arm], design: Design, as
     )
     codes = _codes(len(cases) * len(arms))
     texts = tuple(Text(codes.pop(), case.id, arm.name) for case in cases for arm in arms)
-    order = random.Random(design.seed)
+    order = secrets.SystemRandom()  # a rater who knows the seed could tell the arms by their places
     raters = []
     for group, count in ((DERMATOLOGIST, design.dermatologists), (LAY, design.lay)):
         for number in range(1, count + 1):
@@ -115,6 +118,7 @@ def _plan(by_name: Mapping[str, Record], arms: Sequence[Arm], design: Design, as
         texts=texts,
         raters=tuple(raters),
         short=tuple(short),
+        remarks=tuple(remarks),
     )
 
 
@@ -134,6 +138,8 @@ def _code(length: int) -> str:
 def _with_texts(records: Mapping[str, Record], arms: Sequence[Arm]) -> dict[str, Record]:
     """The photographs that every written arm has a text for."""
     written = [arm for arm in arms if arm.texts is not None]
+    for arm in written:
+        require_one_photograph_each(arm.texts or {}, records, arm.name)
     found = {
         name: record for name, record in records.items() if all(text_of_image(arm.texts or {}, name) for arm in written)
     }
@@ -191,5 +197,11 @@ def _answer(study: Study, arm: Arm, images: Mapping[str, ImageRef], sampling: Sa
     for case in study.cases:
         text = text_of_image(arm.texts or {}, case.name)
         assert text is not None  # of those without, none was drawn
-        if (case.id, arm.name) not in there:
+        known = there.get((case.id, arm.name))
+        if known is not None and known.parts != text.parts:
+            raise StudyError(
+                f"{arm.source} has another text about {case.name} than the study, whose forms may be with the raters. "
+                "Give the table that it was begun with, or begin another study with --out."
+            )
+        if known is None:
             append_answer(path, Answer(case.id, arm.name, text.parts, text.seconds))

@@ -98,6 +98,7 @@ def _first(study: Study, ratings: Sequence[Rating], figures: StudyFigures, folde
         notes.append((f"No ratings were collected of {', '.join(silent)}.", True))
     if study.short:
         notes.append((f"The data did not give what the design asked for: {'; '.join(study.short)}.", True))
+    notes += [(remark, True) for remark in study.remarks]
     problems = _problems(folder)
     if problems:
         listed = ", ".join(f"{kind} ({count})" for kind, count in problems.items())

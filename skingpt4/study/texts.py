@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,10 +67,29 @@ def read_texts(path: Path, arm: str) -> dict[str, Answer]:
     return found
 
 
+def key_of_image(texts: Mapping[str, Answer], image: str) -> str | None:
+    """How the table calls a photograph: by its whole name, else by the most of it from the end, as `arm.jpg`."""
+    parts = image.replace("\\", "/").split("/")
+    tails = ("/".join(parts[first:]) for first in range(len(parts)))
+    return next((tail for tail in tails if tail in texts), None)
+
+
 def text_of_image(texts: Mapping[str, Answer], image: str) -> Answer | None:
-    """The text of a photograph: by its whole name in the table, else by the file's own name."""
-    name = image.replace("\\", "/")
-    return next((text for key, text in texts.items() if name == key or name.endswith(f"/{key}")), None)
+    """The text of a photograph, None where the table has none."""
+    key = key_of_image(texts, image)
+    return None if key is None else texts[key]
+
+
+def require_one_photograph_each(texts: Mapping[str, Answer], images: Iterable[str], arm: str) -> None:
+    """Raise `StudyError` where one row of the table would be the text of several photographs."""
+    first: dict[str, str] = {}
+    for image in images:
+        key = key_of_image(texts, image)
+        if key is not None and first.setdefault(key, image) != image:
+            raise StudyError(
+                f"The text of {key} in the table of {arm} could be of {first[key]} and of {image}. Write the names in "
+                "its column `image` with their folders, as the data has them."
+            )
 
 
 def _seconds(text: str) -> dict[str, float]:

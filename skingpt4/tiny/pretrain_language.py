@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import LlamaForCausalLM
 
-from skingpt4.prompts import IMAGE_SLOT, TEMPLATES, ImageSlot, Turn, encode_answer, render, token_segments
+from skingpt4.prompts import IMAGE_SLOT, TEMPLATES, ImageSlot, Turn, encode_answer, encode_turns
 from skingpt4.tiny import parts
 from skingpt4.tiny.corpus import Conversation, sample
 from skingpt4.tiny.slots import Slot, fill_slot, slot_embeddings
@@ -38,7 +38,7 @@ def context_ids(turns: list[Turn], chat: bool, tokenizer: Tokenizer) -> list[int
     """Ids of a conversation up to where the next answer begins, in the project's own rendering."""
     template = TEMPLATES["minigpt4" if chat else "minigpt4_train"]
     ids: list[int] = []
-    for segment in token_segments(render(template, turns), tokenizer):
+    for segment in encode_turns(template, turns, tokenizer):
         ids += [IMAGE_SLOT] * parts.QUERIES if isinstance(segment, ImageSlot) else segment
     return ids
 

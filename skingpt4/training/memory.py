@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import LlamaConfig, PretrainedConfig, PreTrainedModel
 
-from skingpt4.config import resolve_path
 from skingpt4.errors import WeightsError
 from skingpt4.model.packing import TrainingBatch
 from skingpt4.model.skingpt4 import SkinGPT4
@@ -25,6 +24,7 @@ from skingpt4.prompts import IMAGE_SLOT, TrainingSequence
 from skingpt4.settings import ModelSettings
 from skingpt4.weights.build import empty_encoder, kept_dtypes
 from skingpt4.weights.decoder import decoder_config, empty_decoder
+from skingpt4.weights.files import weights_path
 from skingpt4.weights.quantize import quantised_matrices, stored_bytes
 
 BEFORE_IMAGE, AFTER_IMAGE = 8, 56  # tokens of template and question: more than the project's own have
@@ -45,7 +45,7 @@ def plan_decoder(llama_model: str) -> DecoderPlan:
     """The configuration behind `model.llama_model`: its `config.json`, or where its folder is missing the published
     LLaMA of the size that its name gives. Raises `WeightsError` for a missing folder whose name says no size.
     """
-    folder = Path(resolve_path(llama_model)).expanduser()
+    folder = weights_path(llama_model)
     if folder.is_dir():
         return DecoderPlan(decoder_config(folder), folder.name, "")
     found = re.search(r"(?<!\d)(7|13)b(?![a-z])", folder.name.lower())

@@ -14,24 +14,16 @@ from skingpt4.device import resolve_device, resolve_dtype, resolve_vit_dtype
 from skingpt4.errors import SettingsError, WeightsError
 from skingpt4.model.qformer import QFormer
 from skingpt4.model.skingpt4 import PROJECTION, SkinGPT4
-from skingpt4.model.vision import VisionEncoder, build_eva_vit, build_timm_vit
+from skingpt4.model.vision import VisionEncoder, build_eva_vit, build_timm_vit, pixel_statistics
 from skingpt4.processor import Processor
 from skingpt4.settings import ModelSettings, Settings
 from skingpt4.tokenizer import load_tokenizer
+from skingpt4.weights.catalogue import advice, needed
 from skingpt4.weights.checkpoint import checkpoint_settings, find_checkpoint, load_checkpoint, require_width
 from skingpt4.weights.convert import eva_tensors, interpolate_positions, load_strictly, qformer_tensors
-from skingpt4.weights.decoder import decoder_width, load_decoder
-from skingpt4.weights.files import find_file, places_of, read_tensors
+from skingpt4.weights.decoder import decoder_shape, load_decoder
+from skingpt4.weights.files import find_file, places_of, read_tensors, weights_path
 from skingpt4.weights.quantize import require_package, wanted_quantization
-
-# What to do about a missing file of the full-size model.
-LAVIS_FILES = "https://storage.googleapis.com/sfr-vision-language-research/LAVIS/models/BLIP2"
-ADVICE = {
-    "vit_weights": f"EVA-CLIP-g, 2 GB: {LAVIS_FILES}/eva_vit_g.pth",
-    "q_former_model": f"BLIP-2's Q-Former, 0.4 GB: {LAVIS_FILES}/blip2_pretrained_flant5xxl.pth",
-    "llama_model": "the decoder's Hugging Face directory, e.g. a merged Vicuna (config.json, weights, tokenizer.model)",
-    "ckpt": "a projection: MiniGPT-4's pretrained_minigpt4.pth, a released SkinGPT-4, or the output folder of your run",
-}
 
 
 def load_model(
@@ -76,9 +68,12 @@ def settings_of(source: str | Path | None, options: Sequence[str] = ()) -> Setti
     return changed
 
 
-def build_model(settings: Settings, with_encoder: bool = True, sharded: bool = False) -> tuple[SkinGPT4, Processor]:
+def build_model(
+    settings: Settings, with_encoder: bool = True, with_decoder: bool = True, sharded: bool = False
+) -> tuple[SkinGPT4, Processor]:
     """The model of these settings. with_encoder: False leaves vision and Q-Former out, for training on cached features.
-    sharded: leave the decoder on the CPU, for `training.devices` to share it out.
+    with_decoder: False leaves the decoder out, for an engine that runs it elsewhere; its folder then needs no more than
+    config.json and the tokenizer. sharded: leave the decoder on the CPU, for `training.devices` to share it out.
 
     What can be wrong is looked at before the big files are read. Raises `SettingsError`, `WeightsError` or
     `DeviceError`.
@@ -88,24 +83,27 @@ def build_model(settings: Settings, with_encoder: bool = True, sharded: bool = F
     decoder_dtype = resolve_dtype(wanted.precision, device)
     vit_dtype = resolve_vit_dtype(wanted.vit_precision, decoder_dtype, device) if wanted.freeze_vit else torch.float32
     require_files(wanted, with_encoder)
-    quantization = wanted_quantization(wanted)
+    quantization = wanted_quantization(wanted) if with_decoder else ""
     require_package(quantization)
-    decoder_directory = _path(wanted.llama_model)
+    decoder_directory = weights_path(wanted.llama_model)
     tokenizer = load_tokenizer(decoder_directory)
-    checkpoint = resolve_path(wanted.ckpt)
-    if checkpoint:
-        require_width(checkpoint, decoder_width(decoder_directory))
-    vision, qformer = build_encoder(wanted, vit_dtype, device) if with_encoder else (None, None)
-    decoder = load_decoder(
-        decoder_directory, decoder_dtype, torch.device("cpu") if sharded else device, quantization,
-        wanted.device_map if device.type == "cuda" else "",
-    )  # fmt: skip
-    rows, width = decoder.get_input_embeddings().weight.shape
+    processor = Processor.from_settings(wanted, tokenizer)
+    rows, width = decoder_shape(decoder_directory)
     if tokenizer.size > rows:
         raise WeightsError(
             f"{decoder_directory}: the tokenizer has {tokenizer.size:,} tokens and the decoder's embedding {rows:,}; "
             "they are not of one model. Copy the tokenizer from the repository that the decoder came from."
         )
+    checkpoint = resolve_path(wanted.ckpt)
+    if checkpoint:
+        require_width(checkpoint, width)
+    vision, qformer = build_encoder(wanted, vit_dtype, device) if with_encoder else (None, None)
+    decoder = None
+    if with_decoder:
+        decoder = load_decoder(
+            decoder_directory, decoder_dtype, torch.device("cpu") if sharded else device, quantization,
+            wanted.device_map if device.type == "cuda" else "",
+        )  # fmt: skip
     generator = torch.Generator().manual_seed(settings.run.seed)
     projection = random_projection(wanted.qformer_width, width, generator)
     model = SkinGPT4(vision, qformer, projection.to(device), decoder, wanted.compile)
@@ -114,7 +112,7 @@ def build_model(settings: Settings, with_encoder: bool = True, sharded: bool = F
     if with_encoder:
         trained = {PROJECTION: True, "vision": not wanted.freeze_vit, "qformer": not wanted.freeze_qformer}
         model.train_only(*(part for part, is_trained in trained.items() if is_trained))
-    return model.eval(), Processor.from_settings(wanted, tokenizer)
+    return model.eval(), processor
 
 
 def random_projection(width: int, decoder_width: int, generator: torch.Generator) -> nn.Linear:
@@ -129,20 +127,19 @@ def random_projection(width: int, decoder_width: int, generator: torch.Generator
 
 def require_files(settings: ModelSettings, with_encoder: bool = True) -> None:
     """Raise one `WeightsError` that lists every missing weight file, where it was looked for, and where to get it."""
-    keys = (
-        (["vit_weights", "q_former_model"] if with_encoder else []) + ["llama_model"] + ["ckpt"] * bool(settings.ckpt)
-    )
     missing = []
-    for key in keys:
-        value = resolve_path(getattr(settings, key))
+    for key, setting in needed(settings, with_encoder).items():
+        value = resolve_path(setting)
         if not _is_there(key, value):
             looked = ", ".join(str(place.absolute()) for place in places_of(value)) if value else "nothing"
-            missing.append(f"  model.{key}: {value or '(not set)'}\n    looked at {looked}\n    it is {ADVICE[key]}")
+            about = f"looked at {looked}\n    it is {advice(key, value)}"
+            missing.append(f"  model.{key}: {value or '(not set)'}\n    {about}")
     if missing:
         count = "1 weight file is" if len(missing) == 1 else f"{len(missing)} weight files are"
         raise WeightsError(
             f"{count} missing:\n" + "\n".join(missing) + "\nPut them there, or set the path, e.g. "
-            "`--options model.llama_model=/path/to/vicuna`. Without any download, leave --cfg-path away: "
+            "`--options model.llama_model=/path/to/vicuna`, or tell the folder once: `skingpt4 weights use DIR`. "
+            "Without any download, leave --cfg-path away: "
             "the small model of this package runs."
         )
 
@@ -151,8 +148,8 @@ def _is_there(key: str, value: str) -> bool:
     if not value:
         return False
     if key == "llama_model":
-        return _path(value).is_dir()
-    if key == "ckpt" and _path(value).is_dir():
+        return weights_path(value).is_dir()
+    if key == "ckpt" and weights_path(value).is_dir():
         return True  # a run's folder; `find_checkpoint` says what it lacks
     return find_file(value) is not None
 
@@ -163,7 +160,7 @@ def build_encoder(
     """The frozen photograph encoder from its two files."""
     vision, qformer = empty_encoder(settings)
     _load_vit(vision.backbone, settings, vit_dtype)
-    tensors = read_tensors(_file(settings.q_former_model))
+    tensors = read_tensors(weights_path(settings.q_former_model))
     qformer_values, norm_values = qformer_tensors(tensors)
     source = settings.q_former_model
     load_strictly(vision.ln_vision, norm_values, source, lambda _: torch.float32, "ln_vision")
@@ -177,8 +174,9 @@ def build_encoder(
 def empty_encoder(settings: ModelSettings) -> tuple[VisionEncoder, QFormer]:
     """The encoder of these settings on `meta`: names and shapes, no values (but constants that are in no file)."""
     backbone = _empty_vit(settings)
+    statistics = () if settings.vit_model == "eva_clip_g" else pixel_statistics(settings.vit_model)
     with torch.device("meta"):
-        vision = VisionEncoder(backbone, nn.LayerNorm(backbone.num_features, eps=1e-5))
+        vision = VisionEncoder(backbone, nn.LayerNorm(backbone.num_features, eps=1e-5), *statistics)
         qformer = QFormer(
             queries=settings.num_query_token,
             width=settings.qformer_width,
@@ -208,7 +206,7 @@ def _require_tokens(vision: VisionEncoder, settings: ModelSettings) -> None:
 
 
 def _load_vit(backbone: nn.Module, settings: ModelSettings, dtype: torch.dtype) -> None:
-    tensors = read_tensors(_file(settings.vit_weights))
+    tensors = read_tensors(weights_path(settings.vit_weights))
     if settings.vit_model == "eva_clip_g":
         tensors = eva_tensors(tensors, settings.vit_depth)
     else:
@@ -250,12 +248,3 @@ def kept_dtypes(module: nn.Module, dtype: torch.dtype) -> dict[str, torch.dtype]
         if isinstance(part, (nn.Linear, nn.Conv2d)):
             kept |= {f"{prefix}.{name}": dtype for name, _ in part.named_parameters(recurse=False)}
     return kept
-
-
-def _file(value: str) -> Path:
-    resolved = resolve_path(value)
-    return find_file(resolved) or Path(resolved)
-
-
-def _path(value: str) -> Path:
-    return Path(resolve_path(value)).expanduser()

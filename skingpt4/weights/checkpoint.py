@@ -20,7 +20,7 @@ from skingpt4.durable import write_whole
 from skingpt4.errors import WeightsError
 from skingpt4.settings import Settings
 from skingpt4.weights.convert import projection_tensors
-from skingpt4.weights.files import places_of, read_metadata, read_tensors, some
+from skingpt4.weights.files import places_of, read_metadata, read_tensors, some, weight_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,10 +47,14 @@ class DecoderIdentity:
     @classmethod
     def of(cls, decoder: PreTrainedModel) -> DecoderIdentity:
         """The identity of a loaded decoder."""
+        return cls.of_embedding(decoder.get_input_embeddings().weight.detach())
+
+    @classmethod
+    def of_embedding(cls, weight: Tensor) -> DecoderIdentity:
+        """The identity of the decoder whose embedding is `weight`, float[V, D]."""
         import numpy
         import torch
 
-        weight = decoder.get_input_embeddings().weight.detach()
         digest = hashlib.sha256()
         for rows in weight.split(4096):
             digest.update(numpy.packbits(torch.signbit(rows).cpu().numpy()).tobytes())
@@ -80,13 +84,14 @@ def checkpoint_bytes(model: SkinGPT4, settings: Settings) -> bytes:
 
 def find_checkpoint(name: str) -> Path:
     """The file that `ckpt` names: a file, a checkpoint's folder (`RUN/checkpoints/step_…`, too), or a run's folder (its
-    best, else its last checkpoint).
+    best, else its last checkpoint), or the directory of a whole model that `skingpt4 export --to transformers` wrote.
 
     Raises `WeightsError` listing the places looked at.
     """
     path = Path(name).expanduser()
     if path.is_dir():
-        candidates = [path / FILE_NAME, path / BEST / FILE_NAME, path / LAST / FILE_NAME]
+        whole = weight_file(path)  # a whole model in `transformers`' form
+        candidates = [path / FILE_NAME, path / BEST / FILE_NAME, path / LAST / FILE_NAME, *([whole] if whole else [])]
     else:
         candidates = places_of(name)
     found = next((place for place in candidates if place.is_file()), None)
@@ -103,7 +108,28 @@ def checkpoint_settings(path: Path) -> Settings:
             f"{path} is not a checkpoint of this package: it has no settings in it. "
             "Give it as model.ckpt in a YAML file."
         )
-    return settings_from_dict(json.loads(metadata["settings"]), str(path))
+    settings = settings_from_dict(json.loads(metadata["settings"]), str(path))
+    if path == weight_file(path.parent):  # a whole model: all its parts are in this folder
+        settings.model.vit_weights = settings.model.q_former_model = settings.model.llama_model = str(path.parent)
+    return settings
+
+
+def recorded_decoder(path: Path) -> DecoderIdentity | None:
+    """The decoder that one of our checkpoints was trained for; None where the file does not say (a released `.pth`)."""
+    recorded = read_metadata(path).get("decoder")
+    return None if recorded is None else DecoderIdentity(**json.loads(recorded))
+
+
+def require_decoder(path: Path, found: DecoderIdentity) -> None:
+    """Raise `WeightsError` where a checkpoint says that it was trained for another decoder than `found`."""
+    wanted = recorded_decoder(path)
+    if wanted is not None and wanted != found:
+        raise WeightsError(
+            f"{path}: this checkpoint was trained for another decoder of the same width "
+            f"({wanted.vocabulary_size:,} tokens, embedding {wanted.embedding_hash[:12]}); `llm_model` has "
+            f"{found.vocabulary_size:,} tokens, embedding {found.embedding_hash[:12]}. Answers would be gibberish: "
+            "set llama_model to the decoder it was trained with."
+        )
 
 
 def require_width(name: str, decoder_width: int) -> None:
@@ -124,6 +150,7 @@ def load_checkpoint(model: SkinGPT4, name: str) -> None:
     """Load a projection (and whatever else was trained) into `model`, strictly.
 
     A model without its encoder leaves trained parts of the encoder aside: its features have been computed with them.
+    One without its decoder is checked for the width only; who runs the decoder can ask `require_decoder`.
     Raises `WeightsError` when the file lacks the projection, holds something unknown, or was trained for another
     decoder.
     """
@@ -134,7 +161,8 @@ def load_checkpoint(model: SkinGPT4, name: str) -> None:
     tensors = {key: value for key, value in tensors.items() if not (absent and key.startswith(absent))}
     own = model.state_dict()
     _check_fits(own, tensors, path)
-    _check_decoder(model, path)
+    if model.decoder is not None:
+        require_decoder(path, DecoderIdentity.of(model.decoder))
     for key, value in tensors.items():
         own[key].copy_(value)
 
@@ -150,17 +178,3 @@ def _check_fits(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor], path: 
     ]
     if misshapen:
         raise WeightsError(f"{path} does not fit this model: {'; '.join(misshapen)}.")
-
-
-def _check_decoder(model: SkinGPT4, path: Path) -> None:
-    recorded = read_metadata(path).get("decoder")
-    if recorded is None:  # a released file
-        return
-    wanted, found = DecoderIdentity(**json.loads(recorded)), DecoderIdentity.of(model.decoder)
-    if wanted != found:
-        raise WeightsError(
-            f"{path}: this checkpoint was trained for another decoder of the same width "
-            f"({wanted.vocabulary_size:,} tokens, embedding {wanted.embedding_hash[:12]}); `llm_model` has "
-            f"{found.vocabulary_size:,} tokens, embedding {found.embedding_hash[:12]}. Answers would be gibberish: "
-            "set llama_model to the decoder it was trained with."
-        )

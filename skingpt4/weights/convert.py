@@ -42,6 +42,28 @@ TRANSFORMERS_LEFTOVER = re.compile(
     r"(vision_model|language_model|language_projection|itm_head|embeddings|.*_projection)\..*"
 )
 
+# `transformers`' Blip2ForConditionalGeneration <-> our model: its parts (the first that fits), and within the vision
+# transformer, in order. Applied both ways.
+TRANSFORMERS_PARTS = (
+    ("vision_model.post_layernorm.", "vision.ln_vision."),
+    ("vision_model.", "vision.backbone."),
+    ("query_tokens", "qformer.query_tokens"),
+    ("qformer.", "qformer.qformer."),
+    ("language_projection.", "llama_proj."),
+)
+TRANSFORMERS_VISION = (
+    ("embeddings.class_embedding", "cls_token"),
+    ("embeddings.position_embedding", "pos_embed"),
+    ("embeddings.patch_embedding.", "patch_embed.proj."),
+    ("encoder.layers.", "blocks."),
+    (".self_attn.projection.", ".attn.proj."),
+    (".self_attn.", ".attn."),
+    (".layer_norm", ".norm"),
+)
+
+QKV_BIAS = ".attn.qkv.bias"
+LANGUAGE_MODEL = "language_model."  # the decoder's names begin so there
+
 # Released checkpoints: what upstream's model calls its trained parts. Some forks say `llm_proj`; one trained with
 # `freeze_qformer: False` or `freeze_vit: False` holds those parts as well.
 RELEASED_RENAMES = (
@@ -57,7 +79,13 @@ RELEASED_LEFTOVER = re.compile(
 
 
 def eva_tensors(tensors: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:
-    """The first `depth` blocks of `eva_vit_g.pth` (or a file of the same form), leftovers dropped."""
+    """The first `depth` blocks of `eva_vit_g.pth` (or a file of the same form), leftovers dropped; or the vision
+    transformer of a `transformers` BLIP-2.
+    """
+    if _is_transformers(tensors):
+        start = "vision.backbone."
+        found = from_transformers(tensors)
+        return {key.removeprefix(start): value for key, value in found.items() if key.startswith(start)}
 
     def is_leftover(key: str) -> bool:
         block = EVA_BLOCK.match(key)
@@ -81,7 +109,11 @@ def qformer_tensors(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], d
 
 
 def projection_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A released or own checkpoint's trained tensors under our names, leftovers dropped."""
+    """A released or own checkpoint's trained tensors under our names, leftovers dropped; or all but the decoder of a
+    `transformers` BLIP-2.
+    """
+    if _is_transformers(tensors):
+        return from_transformers(tensors)
     renamed = {}
     for key, value in tensors.items():
         if RELEASED_LEFTOVER.fullmatch(key):
@@ -92,6 +124,62 @@ def projection_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         old, new = next(((old, new) for old, new in RELEASED_RENAMES if key.startswith(old)), ("", ""))
         renamed[new + key.removeprefix(old)] = value
     return renamed
+
+
+def released_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Trained tensors of ours under the names that upstream's checkpoints have: `projection_tensors` undoes it."""
+    renamed: dict[str, Tensor] = {}
+    for key, value in tensors.items():
+        if key.startswith("qformer.qformer."):
+            name = key.removeprefix("qformer.qformer.").replace("attention.attention.", "attention.self.")
+            renamed["Qformer.bert." + re.sub(r"^layernorm\.", "embeddings.LayerNorm.", name)] = value
+            continue
+        upstream = ((old, new) for old, new in RELEASED_RENAMES[1:] if key.startswith(new))
+        old, new = next(upstream, ("", ""))
+        renamed[old + key.removeprefix(new)] = value
+    return renamed
+
+
+def from_transformers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a `transformers` BLIP-2 under our names; its language model and other leftovers dropped.
+
+    Keys have no bias in EVA. The zeros (or anything: the same is added to all scores of a query) that stand between
+    those of queries and values are dropped.
+    """
+    renamed: dict[str, Tensor] = {}
+    for key, value in tensors.items():
+        theirs, ours = next(((theirs, ours) for theirs, ours in TRANSFORMERS_PARTS if key.startswith(theirs)), ("", ""))
+        if not ours or key.startswith("qformer.embeddings."):
+            continue
+        name = ours + key.removeprefix(theirs)
+        if ours == "vision.backbone.":
+            name = _rename(name, TRANSFORMERS_VISION)
+        if name.endswith(QKV_BIAS):
+            block = name.removesuffix(QKV_BIAS)
+            renamed[f"{block}.attn.q_bias"], _, renamed[f"{block}.attn.v_bias"] = value.chunk(3)
+        else:
+            renamed[name] = value
+    return renamed
+
+
+def to_transformers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All tensors of our model but the decoder's -> those of a `transformers` BLIP-2."""
+    import torch
+
+    renamed: dict[str, Tensor] = {}
+    for key, value in tensors.items():
+        ours, theirs = next((ours, theirs) for theirs, ours in TRANSFORMERS_PARTS if key.startswith(ours))
+        if ours == "vision.backbone.":
+            key = _rename(key, ((new, old) for old, new in TRANSFORMERS_VISION))
+        renamed[theirs + key.removeprefix(ours)] = value
+    for block in [key.removesuffix(".q_bias") for key in renamed if key.endswith(".q_bias")]:
+        queries, values = renamed.pop(f"{block}.q_bias"), renamed.pop(f"{block}.v_bias")
+        renamed[f"{block}.qkv.bias"] = torch.cat([queries, torch.zeros_like(queries), values])
+    return renamed
+
+
+def _is_transformers(tensors: Mapping[str, Tensor]) -> bool:
+    return "vision_model.embeddings.class_embedding" in tensors
 
 
 def _rename(key: str, renames: Iterable[tuple[str, str]]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,19 +13,21 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 from transformers.utils import logging
 
 from skingpt4.errors import WeightsError
-from skingpt4.weights.files import read_tensors, some
-from skingpt4.weights.quantize import finish, quantization_config
+from skingpt4.weights.convert import LANGUAGE_MODEL
+from skingpt4.weights.files import WEIGHT_FILES, parts_of, read_tensors, some, weight_file
+from skingpt4.weights.quantize import finish, quantization_config, stored_quantization
 
 LONG_BYTES = 1 << 30
+DELTA_NORM = 0.1  # a LLaMA's last norm has weights of the order of 1, the difference of two of them of 0.01
 
-# Preferred first, as `transformers` does; each may be one file or an index of shards.
-WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 # Persistent buffers of older `transformers` that are computed now: Vicuna's files of 2023 carry the first.
 KNOWN_LEFTOVERS = ("rotary_emb.inv_freq", "attn.masked_bias", "attn.bias", "attention.masked_bias", "attention.bias")
 
 
-def decoder_config(directory: Path) -> PretrainedConfig:
-    """Its `config.json`. Raises `WeightsError` where that is missing, unreadable, or of a quantised decoder."""
+def decoder_config(directory: Path, may_be_quantised: bool = False) -> PretrainedConfig:
+    """Its `config.json`. Raises `WeightsError` where that is missing, unreadable, or of a quantised decoder (with
+    may_be_quantised: of one in another form than `skingpt4 export --to decoder` writes).
+    """
     if not (directory / "config.json").is_file():
         raise WeightsError(
             f"{directory} has no config.json; llama_model must be a Hugging Face directory of the merged decoder."
@@ -35,7 +36,11 @@ def decoder_config(directory: Path) -> PretrainedConfig:
         config = AutoConfig.from_pretrained(str(directory), local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise WeightsError(f"{directory / 'config.json'} cannot be read: {error}") from error
-    if getattr(config, "quantization_config", None):
+    if config.model_type == "blip-2":  # a whole model, exported by this package or Salesforce's: its language model
+        rows = getattr(config, "decoder_vocab_size", config.text_config.vocab_size)
+        config = config.text_config
+        config.vocab_size = rows  # without the image placeholder's
+    if getattr(config, "quantization_config", None) and not (may_be_quantised and stored_quantization(config)):
         raise WeightsError(
             f"The decoder in {directory} is quantised already; files in fp16, bf16 or fp32 are needed. "
             "To keep those in 8 or 4 bits set model.decoder_quantization."
@@ -43,9 +48,13 @@ def decoder_config(directory: Path) -> PretrainedConfig:
     return config
 
 
-def decoder_width(directory: Path) -> int:
-    """The width of its embeddings, which the projection must have; nothing but `config.json` is read."""
-    return int(empty_decoder(decoder_config(directory), directory).get_input_embeddings().weight.shape[1])
+def decoder_shape(directory: Path) -> tuple[int, int]:
+    """Rows and width of its embedding: the vocabulary's size, which the tokenizer must not exceed, and what the
+    projection must give. Nothing but `config.json` is read.
+    """
+    config = decoder_config(directory, may_be_quantised=True)
+    rows, width = empty_decoder(config, directory).get_input_embeddings().weight.shape
+    return int(rows), int(width)
 
 
 def empty_decoder(config: PretrainedConfig, directory: Path) -> PreTrainedModel:
@@ -63,28 +72,53 @@ def empty_decoder(config: PretrainedConfig, directory: Path) -> PreTrainedModel:
         ) from error
 
 
+def require_merged(directory: Path) -> None:
+    """Raise `WeightsError` where a LLaMA's directory holds differences to be added to another one's weights, as Vicuna
+    v0 is published (`lmsys/vicuna-*-delta-v0`). One small tensor tells, the last norm's weights, which are near 0
+    there; names do not, for merging leaves some of them as they were.
+    """
+    config = decoder_config(directory, may_be_quantised=True)
+    if config.model_type != "llama":  # others keep their norms as differences from 1
+        return
+    for file in decoder_files(directory):
+        norm = read_tensors(file).get("model.norm.weight")
+        if norm is not None and len(norm) == config.hidden_size and norm.float().abs().mean() < DELTA_NORM:
+            raise WeightsError(
+                f"{directory} holds the difference between a decoder and the LLaMA that it was trained from, not a "
+                "decoder: answers would be noise. Add the two with FastChat (pip install fschat): `python -m "
+                "fastchat.model.apply_delta --base-model-path LLAMA --target-model-path MERGED --delta-path "
+                f"{directory}`, and set llama_model to MERGED."
+            )
+
+
 def load_decoder(
     directory: Path, dtype: torch.dtype, device: torch.device, quantization: str = "", device_map: str = ""
 ) -> PreTrainedModel:
     """A causal language model of `transformers` from a local directory, strictly: no parameter stays random, none is
     left over.
 
-    quantization: int8 or nf4 keeps its matrices so (`quantize`), each made as it is read; "" = in `dtype`.
+    quantization: int8 or nf4 keeps its matrices so (`quantize`), each made as it is read; "" = in `dtype`, or as they
+    are in a directory of `skingpt4 export --to decoder`.
     device_map: "auto" spreads its layers over all GPUs; "" = all of it on `device`. Raises `WeightsError` for a
-    directory without weights, missing or torn shards, and parameters that are missing, unknown or of another shape.
+    directory without weights, missing or torn shards, deltas, and parameters that are missing, unknown or of another
+    shape.
     """
-    config = decoder_config(directory)
-    decoder_class = type(empty_decoder(config, directory))
-    tensors: dict[str, _StoredTensor] = {}
-    for file in decoder_files(directory):
-        tensors |= {name: _StoredTensor(file, name, dtype) for name in read_tensors(file)}
+    config = decoder_config(directory, may_be_quantised=True)
+    stored = stored_quantization(config)
+    if quantization and stored and quantization != stored:
+        raise WeightsError(f"The decoder in {directory} is in {stored} already; it cannot be made {quantization}.")
+    require_merged(directory)
+    quantization = quantization or stored
+    made = quantization_config(quantization, dtype) if quantization else None
+    empty = empty_decoder(config, directory)
+    tensors = None if stored else _stored_tensors(directory, empty, dtype)
     try:
         with _bar_if_long(decoder_files(directory)):
-            decoder, report = decoder_class.from_pretrained(
-                None, config=config, state_dict=tensors, dtype=dtype, device_map=device_map or {"": device},
-                output_loading_info=True, ignore_mismatched_sizes=True,
+            decoder, report = type(empty).from_pretrained(
+                str(directory) if stored else None, config=config, state_dict=tensors, dtype=dtype,
+                device_map=device_map or {"": device}, output_loading_info=True, ignore_mismatched_sizes=True,
                 attn_implementation=attention_implementation(dtype, device),
-                quantization_config=quantization_config(quantization, dtype) if quantization else None,
+                quantization_config=None if stored else made,
             )  # fmt: skip
     except (OSError, ValueError, RuntimeError) as error:
         raise WeightsError(f"The decoder in {directory} cannot be loaded: {error}") from error
@@ -93,6 +127,26 @@ def load_decoder(
         finish(decoder, quantization)
     decoder.requires_grad_(False)
     return decoder.eval()
+
+
+def vocabulary_names(decoder: PreTrainedModel) -> set[str]:
+    """Names of the parameters that have a row per token: embedding and head."""
+    embedding, head = decoder.get_input_embeddings(), decoder.get_output_embeddings()
+    wide = {id(own) for part in (embedding, head) for own in part.parameters()}
+    return {name for name, own in decoder.named_parameters(remove_duplicate=False) if id(own) in wide}
+
+
+def _stored_tensors(directory: Path, empty: PreTrainedModel, dtype: torch.dtype) -> dict[str, _StoredTensor]:
+    """What the directory's files hold of the decoder; of a whole model, its language model without the placeholder."""
+    places = {name: file for file in decoder_files(directory) for name in read_tensors(file)}
+    if not any(name.startswith(LANGUAGE_MODEL) for name in places):
+        return {name: _StoredTensor(file, name, dtype) for name, file in places.items()}
+    rows = dict.fromkeys(vocabulary_names(empty), empty.config.vocab_size)
+    return {
+        (own := name.removeprefix(LANGUAGE_MODEL)): _StoredTensor(file, name, dtype, rows.get(own))
+        for name, file in places.items()
+        if name.startswith(LANGUAGE_MODEL)
+    }
 
 
 @dataclass(frozen=True)
@@ -106,9 +160,11 @@ class _StoredTensor:
     file: Path
     name: str
     dtype: torch.dtype
+    rows: int | None = None
 
     def __getitem__(self, index: Any) -> torch.Tensor:
-        stored = read_tensors(self.file)[self.name][index]
+        stored = read_tensors(self.file)[self.name]
+        stored = (stored if self.rows is None else stored[: self.rows])[index]
         return stored if stored.dtype == self.dtype else stored.clone()
 
 
@@ -137,29 +193,13 @@ def decoder_files(directory: Path) -> list[Path]:
 
     Raises `WeightsError` when there are none, or listing the shards that the index names and that are not there.
     """
-    for name in WEIGHT_FILES:
-        if (directory / name).is_file():
-            return [directory / name]
-        index = directory / f"{name}.index.json"
-        if index.is_file():
-            return _shards(index)
-    raise WeightsError(
-        f"{directory} holds no weights: looked for {', '.join(WEIGHT_FILES)} and for {WEIGHT_FILES[0]}.index.json, "
-        f"{WEIGHT_FILES[1]}.index.json with their shards."
-    )
-
-
-def _shards(index: Path) -> list[Path]:
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise WeightsError(f"{index} is no index of shards ({error}); download it again.") from error
-    missing = [name for name in names if not (index.parent / name).is_file()]
-    if missing:
+    file = weight_file(directory)
+    if file is None:
         raise WeightsError(
-            f"{index.parent} lacks {len(missing)} of {len(names)} shards: {', '.join(missing)}. Download them as well."
+            f"{directory} holds no weights: looked for {', '.join(WEIGHT_FILES)} and for {WEIGHT_FILES[0]}.index.json, "
+            f"{WEIGHT_FILES[1]}.index.json with their shards."
         )
-    return [index.parent / name for name in names]
+    return parts_of(file)
 
 
 def _require_whole(report: dict[str, set], directory: Path) -> None:

@@ -3,44 +3,109 @@
 from __future__ import annotations
 
 import codecs
+import json
 import pickle
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from skingpt4.config import resolve_path
 from skingpt4.errors import WeightsError
+from skingpt4.user_settings import weights_folders
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+# A Hugging Face directory's weights, preferred first as `transformers` does: one file, or an index of shards.
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+INDEX = ".index.json"
 # Where torch.hub keeps what the original downloaded by itself.
 TORCH_HUB_FOLDER = Path("~/.cache/torch/hub/checkpoints")
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")  # a name on the Hugging Face Hub: OWNER/NAME
+
+
+def weights_path(value: str) -> Path:
+    """Where the file or folder of a setting is (`places_of`); its own path where it is nowhere."""
+    name = resolve_path(value)
+    return next((place for place in places_of(name) if place.exists()), Path(name).expanduser())
 
 
 def find_file(name: str) -> Path | None:
-    """The file that a setting names: a path, or (for a URL, as upstream writes it) its last part in known folders."""
-    return next((place for place in places_of(name) if place.is_file()), None)
+    """The file that a setting names, in the first of its places that has it; of a Hugging Face directory, that which
+    opens its weights.
+    """
+    found = (place if place.is_file() else weight_file(place) for place in places_of(name))
+    return next((file for file in found if file), None)
+
+
+def weight_file(directory: Path) -> Path | None:
+    """What opens the weights of a Hugging Face directory: their one file, or the index of their shards."""
+    names = (name + ending for name in WEIGHT_FILES for ending in ("", INDEX))
+    return next((directory / name for name in names if (directory / name).is_file()), None)
+
+
+def parts_of(file: Path) -> list[Path]:
+    """The files that hold the tensors: `file` itself, or the shards that it is the index of. Raises `WeightsError` for
+    an index that is none, and listing the shards that are not there.
+    """
+    if not file.name.endswith(INDEX):
+        return [file]
+    names = sorted(set(_index(file, "weight_map").values()))
+    missing = [name for name in names if not (file.parent / name).is_file()]
+    if missing:
+        raise WeightsError(
+            f"{file.parent} lacks {len(missing)} of {len(names)} shards: {', '.join(missing)}. Download them as well."
+        )
+    return [file.parent / name for name in names]
+
+
+def _index(file: Path, part: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8"))[part])
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"{file} is no index of shards ({error}); download it again.") from error
 
 
 def places_of(name: str) -> list[Path]:
-    """Every place where the file of a setting is looked for."""
-    if "://" not in name:
-        return [Path(name).expanduser()]
-    last = name.rsplit("/", 1)[-1]
-    return [Path("weights") / last, TORCH_HUB_FOLDER.expanduser() / last]
+    """Every place where the file or folder of a setting is looked for.
+
+    Its own path first (for a URL, as upstream writes it, its last part in known folders); then its last part in the
+    user's folders (`skingpt4 weights use`); then, for a name like `lmsys/vicuna-7b-v1.5`, what the Hugging Face cache
+    of this computer has of that repository.
+    """
+    last = Path(name).name
+    if "://" in name:
+        own = [Path("weights") / last, TORCH_HUB_FOLDER.expanduser() / last]
+    else:
+        own = [Path(name).expanduser()]
+    return own + [folder / last for folder in weights_folders() if last] + _cached_repository(name)
+
+
+def _cached_repository(name: str) -> list[Path]:
+    from huggingface_hub import try_to_load_from_cache
+
+    if not REPOSITORY.fullmatch(name):
+        return []
+    config = try_to_load_from_cache(name, "config.json")
+    return [Path(config).parent] if isinstance(config, str) else []
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a `.safetensors` or a torch file, memory-mapped where the format allows it.
 
-    A torch file may hold the tensors themselves or `{"model": tensors, ...}`. Raises `WeightsError` for a missing file,
+    Of an index of shards, or a Hugging Face directory, all of them. A torch file may hold the tensors themselves or
+    `{"model": tensors, ...}`. Raises `WeightsError` for a missing file,
     a text or HTML file, a torn file, and a pickle that holds code: that is refused without running it.
     """
+    path = (weight_file(path) if path.is_dir() else None) or path
     if path.is_dir():
         raise WeightsError(f"{path} is a folder; a weight file was expected.")
     if not path.is_file():
         raise WeightsError(f"{path} does not exist (looked in {path.parent.resolve()}).")
+    if path.name.endswith(INDEX):
+        return {name: tensor for part in parts_of(path) for name, tensor in read_tensors(part).items()}
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     content = _read_torch(path)
@@ -54,6 +119,21 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     return found
 
 
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes in a weight file. Of a `.safetensors` file only the header is read: a mapping of the whole of it can
+    be refused where it is larger than the computer's memory. Raises `WeightsError` as `read_tensors`.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if path.suffix != ".safetensors":
+        return {name: tuple(tensor.shape) for name, tensor in read_tensors(path).items()}
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise _torn(path, "safetensors", error) from error
+
+
 def only_tensors(values: Mapping[str, Any]) -> dict[str, Tensor]:
     """The entries that are tensors."""
     import torch
@@ -62,9 +142,13 @@ def only_tensors(values: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The texts in the header of a `.safetensors` file; others have none. Raises `WeightsError` for a torn file."""
+    """The texts in the header of a `.safetensors` file, or in the index of several; others have none. Raises
+    `WeightsError` for a torn file.
+    """
     from safetensors import SafetensorError, safe_open
 
+    if path.name.endswith(INDEX):
+        return {name: text for name, text in _index(path, "metadata").items() if isinstance(text, str)}
     if path.suffix != ".safetensors":
         return {}
     try:
@@ -92,7 +176,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _torn(path: Path, form: str, error: Exception) -> WeightsError:
-    return WeightsError(_what_it_is(path) or f"{path} is torn or no {form} file ({error}). Download it again.")
+    return WeightsError(what_it_is(path) or f"{path} is torn or no {form} file ({error}). Download it again.")
 
 
 def _read_torch(path: Path) -> Any:
@@ -102,7 +186,7 @@ def _read_torch(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mappable or None)
     except pickle.UnpicklingError as error:
-        known = _what_it_is(path)
+        known = what_it_is(path)
         if known:
             raise WeightsError(known) from error
         reason = str(error).split("WeightsUnpickler error:")[-1].strip().splitlines()[0]
@@ -114,7 +198,7 @@ def _read_torch(path: Path) -> Any:
         raise _torn(path, "torch", error) from error
 
 
-def _what_it_is(path: Path) -> str | None:
+def what_it_is(path: Path) -> str | None:
     """A sentence for files that are plainly something else."""
     size = path.stat().st_size
     with path.open("rb") as file:

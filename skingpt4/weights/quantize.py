@@ -35,6 +35,15 @@ def wanted_quantization(settings: ModelSettings) -> str:
     return settings.decoder_quantization or ("int8" if settings.low_resource else "")
 
 
+def stored_quantization(config: Any) -> str:
+    """int8 or nf4 for a decoder whose files are so already, as `skingpt4 export --to decoder` writes them; else ""."""
+    stored = getattr(config, "quantization_config", None) or {}
+    stored = stored if isinstance(stored, dict) else stored.to_dict()
+    if stored.get("quant_method") == "torchao" and "Int8WeightOnlyConfig" in str(stored.get("quant_type")):
+        return "int8"
+    return "nf4" if stored.get("quant_method") == "bitsandbytes" and stored.get("bnb_4bit_quant_type") == "nf4" else ""
+
+
 def require_package(kind: str) -> None:
     """Raise `WeightsError` when the package that makes `kind` is not installed ("" needs none)."""
     if kind and importlib.util.find_spec(PACKAGE_OF[kind]) is None:

@@ -14,7 +14,7 @@ from evaluated import write_cases
 
 from skingpt4.chat.conversation import Chat
 from skingpt4.engines.sampling import Sampling
-from skingpt4.errors import DataError
+from skingpt4.errors import DataError, WeightsError
 from skingpt4.evaluation import answers
 from skingpt4.evaluation.answers import Plan, mean_features, predict
 from skingpt4.evaluation.candidates import diagnosis_log_scores
@@ -23,7 +23,7 @@ from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.processor import Processor
 from skingpt4.prompts import Turn
 
-PLAN = Plan(("acne", "eczema", "psoriasis"), repeats=2, repeat_cases=3)
+PLAN = Plan(("acne", "eczema", "psoriasis"), repeats=2, repeat_cases=3, batch=4)
 
 
 @pytest.fixture
@@ -35,7 +35,6 @@ def cases(tmp_path: Path) -> Cases:
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A random model never stops by itself."""
     monkeypatch.setattr(answers, "LONGEST_ANSWER", 6)
-    monkeypatch.setattr(answers, "BATCH", 4)
 
 
 class Failing(Chat):
@@ -158,3 +157,17 @@ def test_each_process_asks_about_its_share(
 def test_concepts_need_a_prior(tiny_model: tuple[SkinGPT4, Processor], cases: Cases, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="need `prior`"):
         predict(Chat(*tiny_model), cases.test, tmp_path, PLAN)
+
+
+@pytest.mark.usefixtures("short")
+def test_scores_that_are_no_numbers_are_told_at_the_first_batch(
+    tiny_model: tuple[SkinGPT4, Processor], cases: Cases, tmp_path: Path
+) -> None:
+    model, processor = tiny_model
+    chat = Chat(model, processor)
+    prior = mean_features(chat, cases.test)
+    with torch.no_grad():
+        model.llama_proj.weight[0, 0] = float("nan")
+    with pytest.raises(WeightsError, match=r"disease_log_scores of .*png are no numbers.*model\.precision=bf16"):
+        predict(chat, cases.test, tmp_path / "out", PLAN, prior)
+    assert not list((tmp_path / "out").glob("*.parquet"))

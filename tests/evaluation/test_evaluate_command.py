@@ -19,6 +19,7 @@ from training_runs import write_table
 from skingpt4.config import save_settings
 from skingpt4.errors import DataError, SettingsError
 from skingpt4.evaluation import answers
+from skingpt4.evaluation.cases import read_cases
 from skingpt4.evaluation.parsing import named_disease
 from skingpt4.evaluation.predictions import Predictions
 from skingpt4.settings import Settings, SourceSettings
@@ -75,6 +76,22 @@ def test_a_wrong_folder_of_negatives_is_told_before_anything_is_asked(model: Pat
     table, out = write_table(tmp_path / "data", 6), tmp_path / "out"
     with pytest.raises(DataError, match="--negatives expects one with pictures"):
         run("--cfg-path", model, "--data", table, "--out", out, "--negatives", tmp_path / "nowhere", *QUICK)
+    assert not out.exists()
+
+
+def test_what_cannot_be_compared_is_told_before_anything_is_asked(model: Path, tmp_path: Path) -> None:
+    """Asking may take days; and then --compare and BERTScore could not be done."""
+    data, out, other = write_cases(tmp_path / "data", 8), tmp_path / "out", tmp_path / "other"
+    cases = read_cases(data)
+    Predictions.of_records(cases.test[:-1], cases.diseases).write(other / "predictions.parquet")
+    command = ("--cfg-path", model, "--data", data, "--out", out, *QUICK)
+    with pytest.raises(DataError, match=r"over other cases \(.*png is in one of them only\)"):
+        run(*command, "--compare", other)
+    Predictions.of_records(cases.test, cases.diseases[1:]).write(other / "predictions.parquet")
+    with pytest.raises(DataError, match="chose from other diseases"):
+        run(*command, "--compare", other)
+    with pytest.raises(DataError, match=r"holds no model for BERTScore: it has no config\.json"):
+        run(*command, "--bertscore-model", tmp_path)
     assert not out.exists()
 
 

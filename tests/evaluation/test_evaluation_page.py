@@ -15,7 +15,7 @@ from skingpt4.evaluation.compare import compare
 from skingpt4.evaluation.figures import groups, intervals
 from skingpt4.evaluation.figures.figure import Figure
 from skingpt4.evaluation.measure import measure
-from skingpt4.evaluation.page.drawing import to_latex
+from skingpt4.evaluation.page.drawing import Drawing, new_picture, to_latex
 from skingpt4.evaluation.page.words import interval, shown, title_of
 from skingpt4.evaluation.page.write import write_page
 
@@ -104,3 +104,11 @@ def test_it_reads_on_a_phone(chromium: Browser, report: Path, scheme: Literal["l
         ink, paper = (page.evaluate(f"getComputedStyle(document.body).{name}") for name in ("color", "backgroundColor"))
         brightness = [sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in (ink, paper)]
         assert (brightness[0] > brightness[1]) == (scheme == "dark")
+
+
+def test_a_name_with_two_dollar_signs_is_no_formula(tmp_path: Path) -> None:
+    picture, axes = new_picture(200, 100)
+    axes.set_yticks([0.5], ["$_$ a clinic"])
+    drawing = Drawing("dollars", "Dollars", picture, Table(("",), []))
+    assert "$_$ a clinic" in drawing.svg
+    assert all(file.stat().st_size for file in drawing.save(tmp_path))

@@ -138,3 +138,12 @@ def test_names_of_groups() -> None:
         "0-17", "0-17", "18-39", "18-39", "40-64", "40-64", "65 and more", "65 and more", UNKNOWN
     ]  # fmt: skip
     assert set(age_bands(range(120))) == set(AGE_BANDS)
+
+
+def test_a_small_group_that_is_all_right_or_all_wrong_has_wilsons_interval() -> None:
+    """Three of three right are no proof: every resample agrees, and a bootstrap would say "1 to 1"."""
+    members, right = ["5"] * 3 + ["6"] * 12, np.array([1.0] * 3 + [0.0] * 12)
+    found = by_group(mean_of(right), members, groups=["", "", "", *"aabbccddeeff"], is_share=True).values
+    ends = {name: (found[name].low, found[name].high) for name in "56"}
+    assert ends == {"5": (pytest.approx(0.4385, abs=1e-4), 1), "6": (pytest.approx(0), pytest.approx(0.3903, abs=1e-4))}
+    assert found["6"].note == "the same for all: Wilson interval over 6 patients"

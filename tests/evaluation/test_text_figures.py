@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -173,3 +174,12 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(DataError, match="holds no model for BERTScore"):
         text_figures(["a"], ["b"], bertscore_model=tmp_path)
+
+
+def test_bertscore_cuts_texts_at_the_model_s_own_length(encoder_folder: Path, tmp_path: Path) -> None:
+    """The tokenizer of `encoder_folder` was saved without one, as many are."""
+    config = BertConfig.from_pretrained(encoder_folder)
+    config.max_position_embeddings = 16
+    shutil.copytree(encoder_folder, tmp_path / "short")
+    BertModel(config).save_pretrained(tmp_path / "short")
+    assert bertscore_f1(["psoriasis " * 40], ["acne " * 40], tmp_path / "short").shape == (1,)

@@ -110,7 +110,7 @@ def test_earlier_ratings_are_never_lost_in_silence(folder: Folder, tmp_path: Pat
     one, two = json_file(tmp_path / "1.json", key, "D1"), json_file(tmp_path / "2.json", key, "D2")
     assert study("collect", folder.root, one, two) == 0
     before = folder.ratings.read_bytes()
-    with pytest.raises(StudyError, match="holds ratings of D1, whose files are not among those given"):
+    with pytest.raises(StudyError, match="holds 56 ratings of D1 that are not among those given"):
         study("collect", folder.root, two)
     assert folder.ratings.read_bytes() == before
     with pytest.raises(StudyError, match="does not exist"):

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from skingpt4.errors import WeightsError
-from skingpt4.weights.decoder import decoder_width, load_decoder
+from skingpt4.weights.decoder import decoder_shape, load_decoder
 
 CPU = torch.device("cpu")
 FORMS = ("one .bin", "one .safetensors", "sharded .bin", "sharded .safetensors")
@@ -89,7 +89,7 @@ def test_any_causal_language_model_loads_as_transformers_loads_it(name: str, tmp
     found = load_decoder(tmp_path, torch.float32, CPU)
     ids = torch.arange(3, 23).reshape(2, 10)
     assert torch.equal(found(ids).logits, expected(ids).logits)
-    assert decoder_width(tmp_path) == found.get_input_embeddings().weight.shape[1]
+    assert decoder_shape(tmp_path) == tuple(found.get_input_embeddings().weight.shape)
     assert found.config.to_dict()["model_type"] == expected.config.to_dict()["model_type"]
 
 

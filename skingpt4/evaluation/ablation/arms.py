@@ -127,7 +127,8 @@ def ablate(
     for step in steps:
         step.data.feature_cache = step.data.feature_cache or str(out / "features")
     by_seed = {seed: Arms.of(steps, out / f"seed_{seed}", seed) for seed in seeds}
-    _same_ablation(out / PLAN_FILE, steps)
+    with build_accelerator(steps[0]).main_process_first():  # one writes the file, the others read it
+        _same_ablation(out / PLAN_FILE, steps)
     remarks = [*cases.remarks]
     for arms in by_seed.values():
         for step in (arms.step1, arms.step2):
@@ -149,7 +150,7 @@ def _ask_all(by_seed: Mapping[int, Arms], cases: Cases, folder: Path) -> dict[st
     accelerator = build_accelerator(settings)
     test, features, prior = _encoded(cases, settings, accelerator)
     chat = Chat(*build_model(settings, with_encoder=False))
-    plan = Plan(cases.diseases, classes=False, repeats=0)
+    plan = Plan(cases.diseases, classes=False, repeats=0, batch=settings.run.batch_size_eval)
     found: dict[str, list[Predictions]] = {arm: [] for arm in ARMS}
     for seed, arms in by_seed.items():
         for arm, checkpoint in arms.checkpoints.items():

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from skingpt4.evaluation.figures.figure import Figure
-from skingpt4.evaluation.figures.intervals import LEVEL, MOST_UNDEFINED, RESAMPLES, Rows, measured
+from skingpt4.evaluation.figures.intervals import LEVEL, MOST_UNDEFINED, RESAMPLES, Rows, measured, proportion
 
 UNKNOWN = "unknown"
 SKIN_TYPES = ("1", "2", "3", "4", "5", "6")
@@ -77,13 +77,15 @@ def by_group(
     better: Literal["higher", "lower"] = "higher",
     undefined: str = "not defined on these cases",
     seed: int = 0,
+    is_share: bool = False,
 ) -> GroupFigures:
     """A metric per group of people, with 95 % intervals.
 
     metric: row numbers int[m] -> its value, None where undefined. members: each case's group of people, empty =
     `UNKNOWN`. groups: each case's patient or lesion, which are resampled whole. expected: groups of people that are
     told even where no case is of them, such as `SKIN_TYPES`. better: which end of the metric is good. undefined: why
-    the metric may have no value in a group.
+    the metric may have no value in a group. is_share: of the cases, so that a small group whose cases are all right
+    gets Wilson's interval and not a point (see `intervals.proportion`).
     """
     names = [member or UNKNOWN for member in members]
     others = sorted(set(names) - set(expected), key=lambda name: (name == UNKNOWN, name))
@@ -92,7 +94,10 @@ def by_group(
     values = {}
     for index, name in enumerate(ordered):
         rows = np.flatnonzero(place == index)
-        values[name] = _within(metric, rows, groups, undefined, seed)
+        figure = _within(metric, rows, groups, undefined, seed)
+        if is_share and figure.value in (0.0, 1.0):
+            figure = proportion(np.full(len(rows), figure.value == 1), patients_of(groups, rows), seed)
+        values[name] = figure
     compared = [
         index
         for index, (name, figure) in enumerate(values.items())

@@ -110,23 +110,30 @@ def bertscore_f1(answers: Sequence[str], references: Sequence[str], model: Path)
     from torchmetrics.functional.text.bert import bert_score
     from transformers import AutoModel, AutoTokenizer
 
-    if not (model / "config.json").is_file():
-        raise DataError(_no_model(model, "it has no config.json"))
+    require_encoder(model)
     try:
         encoder = AutoModel.from_pretrained(model, local_files_only=True).eval()
         tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
     except (OSError, ValueError) as error:
         raise DataError(_no_model(model, str(error))) from error
+    # RoBERTa's first place is the third. A tokenizer that was saved without its model's length knows none.
+    places = getattr(encoder.config, "max_position_embeddings", LONGEST_TEXT + 2) - 2
+    longest = min(LONGEST_TEXT, tokenizer.model_max_length, places)
     scores = []
     for answer, reference in zip(answers, references, strict=True):
         # One pair a call: torchmetrics sorts answers and references by length, each for itself, and its way back is
         # wrong, so that in a batch answers meet other cases' references (1.9).
         f1: Any = bert_score(
-            [answer], [reference], model=encoder, user_tokenizer=tokenizer, truncation=True,
-            max_length=min(LONGEST_TEXT, tokenizer.model_max_length),
+            [answer], [reference], model=encoder, user_tokenizer=tokenizer, truncation=True, max_length=longest,
         )["f1"]  # fmt: skip
         scores.append(float(f1) if answer.strip() else 0.0)
     return np.array(scores, dtype=np.float64)
+
+
+def require_encoder(folder: Path) -> None:
+    """Raise `DataError` where a folder is none of a transformers model, without loading it."""
+    if not (folder / "config.json").is_file():
+        raise DataError(_no_model(folder, "it has no config.json"))
 
 
 def _no_model(folder: Path, why: str) -> str:

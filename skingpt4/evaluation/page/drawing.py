@@ -35,7 +35,7 @@ _WIDE = '<div style="min-width:680px">{svg}</div>'
 _NOTES = "td:nth-child(n+4):last-child { min-width: 11em; }"
 _TEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--", "…": r"\dots{}",
-    "\u2060": "", **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+    "<": r"\textless{}", ">": r"\textgreater{}", "\u2060": "", **{letter: f"\\{letter}" for letter in "&%$#_{}"},
 }  # fmt: skip
 
 
@@ -67,6 +67,7 @@ class Drawing:
 
     def save(self, folder: Path) -> list[Path]:
         """Write NAME.svg and NAME.png, dark on white, for papers and slides."""
+        _show_dollars(self.picture)
         written = []
         self.picture.patch.set_visible(True)
         self.picture.patch.set_facecolor("white")
@@ -118,10 +119,19 @@ def _tex_row(cells: Sequence[str]) -> str:
     return " & ".join("".join(_TEX.get(letter, letter) for letter in cell) for cell in cells) + r" \\"
 
 
+def _show_dollars(picture: Picture) -> None:
+    """Names are no formulas, even with two dollar signs; matplotlib decides it when a text is made."""
+    from matplotlib.text import Text
+
+    for text in picture.findobj(Text):
+        text.set_parse_math(False)
+
+
 def _svg_text(picture: Picture, title: str) -> str:
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
+    _show_dollars(picture)
     file = io.StringIO()
     # The salt makes the names of clip paths differ between the plots of a page, and equal between two runs.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": title, "text.parse_math": False}):

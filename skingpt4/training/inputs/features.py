@@ -38,7 +38,7 @@ from skingpt4.training.inputs.shards import DIGEST, Shards, ShardWriter
 from skingpt4.training.inputs.views import Viewer, normalised
 from skingpt4.training.reports.log import with_progress
 from skingpt4.weights.build import build_encoder
-from skingpt4.weights.files import find_file
+from skingpt4.weights.files import find_file, parts_of
 
 if TYPE_CHECKING:
     from skingpt4.model.qformer import QFormer
@@ -190,7 +190,7 @@ class FeatureCache:
         """SHA-256 of the encoder's files."""
         model = self._settings.model
         names = [resolve_path(name) for name in (model.vit_weights, model.q_former_model)]
-        files = [find_file(name) or Path(name) for name in names]
+        files = [part for name in names for part in parts_of(find_file(name) or Path(name))]
         return [digest.hex() for digest in self._fingerprints.of(files, len(files), self._progress).tolist()]
 
     def _made_from(self, view: str) -> dict[str, str]:
@@ -205,7 +205,8 @@ class FeatureCache:
         return {
             "format": f"skingpt4-features-{FORMAT}",
             "view": view,
-            "pixels": f"{model.image_size} x {model.image_size}",
+            "pixels": f"{model.image_size} x {model.image_size}"
+            + ("" if model.vit_model == "eva_clip_g" else ", normalised as the encoder was trained"),
             "sizes": json.dumps(sizes | {"num_query_token": model.num_query_token}),
             "weights": " ".join(self._weights),
             "computed_in": str(self._dtype),

@@ -1,0 +1,1 @@
+"""What a model says about many pictures that nobody has labelled."""

@@ -1,0 +1,1 @@
+"""The model for other programs: HTTP in the manner of OpenAI's interface."""
