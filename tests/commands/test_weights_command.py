@@ -93,7 +93,9 @@ def test_a_decoder_comes_from_the_mirror_and_is_found_afterwards(tmp_path: Path)
     with HubServer(
         files={"Vision-CAIR/vicuna-7b": {"config.json": b"{}", "pytorch_model.bin": b"\x00 weights"}}
     ) as hub:
+        # A page that another test showed in this process has turned the hub off.
         environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        environment |= {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0"}
 
         def call(*argv: str) -> str:
             ended = subprocess.run(

@@ -296,6 +296,7 @@ def test_a_disk_that_cannot_be_written_to_and_one_with_room(tiny_settings: Setti
 def test_offline_mode_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     assert "offline mode off" in network().found
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert "offline mode on" in network().found

@@ -205,7 +205,7 @@ def test_what_vllm_cannot_do_is_said(chats: tuple[Chat, Chat], photo: Image.Imag
 def test_a_report_is_made(settings: Settings, photo: Image.Image) -> None:
     chat = load_chat(settings)
     report = make_report(chat, photo, settings, SHORT)
-    assert report.sections and report.model.decoder == "llm"
+    assert report.sections and report.model.decoder == "llm, by vllm"
 
 
 def test_the_command_line_talks_to_a_server(

@@ -35,6 +35,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     from huggingface_hub import constants
 
     with HubServer(files={DECODER.repository: dict(REPOSITORY)}) as server:
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)  # a page that another test showed turns the hub off
         monkeypatch.setattr(constants, "ENDPOINT", server.url)  # what HF_ENDPOINT sets when it is imported
         template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
