@@ -88,7 +88,7 @@ class Handlers:
         w.restart.click(
             self.restart, None, [*w.everything, w.upload], api_name="restart", cancels=[*looks, *asks, *works],
             **AT_ONCE,
-        )  # fmt: skip
+        ).then(self.show_again, None, w.everything, api_visibility="private", **AT_ONCE)  # fmt: skip
         self.page.unload(self.close)
 
     def _on(self, trigger: Any, handler: Any, inputs: Any = None, api_name: str = "", **more: Any) -> Any:
@@ -153,6 +153,10 @@ class Handlers:
         """Forget the photograph and all that came of it."""
         self.sessions.forget(request)
         return self.shown(self._new_visit(request), box=True) | {self.widgets.upload: None}
+
+    def show_again(self, request: gr.Request) -> Shown:
+        """The page as it is: a step that was on its way when its event was ended may come after the restart."""
+        return self.shown(self.sessions.held(request) or self._new_visit(request))
 
     def close(self, request: gr.Request) -> None:
         """The tab was closed."""
