@@ -1,9 +1,11 @@
-# `make quickstart` and `make test` do all the set-up: each makes its own virtual environment and needs Python >= 3.10 only.
+# `make quickstart` and `make test` do all the set-up, in the virtual environment .venv; they need Python >= 3.10 only.
 # Both can be run again; they install anew when pyproject.toml has changed.
 
 PYTHON ?= python3
 VENV := .venv
 V100_VENV := .venv-v100
+# What is never imported need not be compiled: installing is a minute shorter.
+PIP_INSTALL := -m pip install --no-compile
 # The tests run in so many processes, one thread each.
 JOBS ?= 2
 PYTEST_FLAGS ?=
@@ -15,7 +17,8 @@ V100_STAMP := $(V100_VENV)/.installed-for-tests
 # The reference of the conformance tests. Its pins exclude a current stack, and the tests read two of its files only.
 LAVIS := salesforce-lavis==1.0.2
 # What these test does not depend on torch's version; one stack is enough for them.
-NOT_OF_TORCH := tests/browser tests/data tests/demo tests/docs tests/evaluation tests/report tests/study
+NOT_OF_TORCH := tests/browser tests/commands tests/data tests/demo tests/docs tests/doctor tests/evaluation tests/prediction tests/report \
+	tests/serving tests/study
 PYTEST := -m pytest -q -n $(JOBS) --dist loadfile $(PYTEST_FLAGS)
 
 .PHONY: help quickstart test test-slow test-v100-stack docs install lint format clean
@@ -74,19 +77,19 @@ endef
 $(RUN_STAMP): pyproject.toml
 	@echo "Installing into $(VENV): about 6 GB, several minutes the first time."
 	$(call make_venv,$(VENV))
-	$(BIN)/python -m pip install --editable .
+	$(BIN)/python $(PIP_INSTALL) --editable .
 	@touch $@
 
 $(TEST_STAMP): pyproject.toml
 	@echo "Installing into $(VENV): about 6 GB, several minutes the first time."
 	$(call make_venv,$(VENV))
-	$(BIN)/python -m pip install --editable '.[test,llamacpp]'
-	$(BIN)/python -m pip install --no-deps '$(LAVIS)'
+	$(BIN)/python $(PIP_INSTALL) --editable '.[test,llamacpp]'
+	$(BIN)/python $(PIP_INSTALL) --no-deps '$(LAVIS)'
 	@touch $@ $(RUN_STAMP)
 
 $(V100_STAMP): pyproject.toml
 	@echo "Installing into $(V100_VENV): about 8 GB, several minutes the first time."
 	$(call make_venv,$(V100_VENV))
-	$(V100_VENV)/bin/python -m pip install --editable '.[v100,test]'
-	$(V100_VENV)/bin/python -m pip install --no-deps '$(LAVIS)'
+	$(V100_VENV)/bin/python $(PIP_INSTALL) --editable '.[v100,test]'
+	$(V100_VENV)/bin/python $(PIP_INSTALL) --no-deps '$(LAVIS)'
 	@touch $@

@@ -1,4 +1,6 @@
-"""Files and folders that are there whole or not at all, whenever the process is killed or the machine loses power."""
+"""Files and folders that are there whole or not at all, whenever the process is killed or the machine loses power; and
+folders that one process has for itself.
+"""
 
 from __future__ import annotations
 
@@ -54,6 +56,23 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def locked(folder: Path) -> int | None:
+    """A lock on a folder, which ends with the process however that ends, or with `os.close`; None where this is no
+    Unix. Raises `BlockingIOError` where another has it, another `OSError` where the file system knows no locks.
+    """
+    if os.name != "posix":
+        return None
+    import fcntl
+
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(opened)
+        raise
+    return opened
 
 
 def _sync(path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol
@@ -75,6 +77,8 @@ def open_image(source: str | Path | bytes | Image | HasBytes) -> Image:
 def _stream(source: str | Path | bytes | HasBytes, name: str) -> BinaryIO:
     try:
         if isinstance(source, (str, Path)):
+            if stat.S_IFMT(os.stat(source).st_mode) not in (stat.S_IFREG, stat.S_IFDIR):  # a pipe never ends
+                raise ImageError(f"{name} is a pipe or a device; an image file was expected.")
             return open(source, "rb")  # a stream: of a large TIFF or DICOM not all is needed
         return io.BytesIO(source if isinstance(source, bytes) else source.read_bytes())
     except FileNotFoundError as error:

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
 BEGIN, END = "<s>", "</s>"  # how templates name a tokenizer's first and last token, whatever its own names are
 SPECIAL_MARKS = (BEGIN, END)
-# For those chat templates that ask: Qwen 3 answers at once, and Llama 3 does not write the day into its prompt.
-TEMPLATE_OPTIONS: dict[str, Any] = {"enable_thinking": False, "date_string": "26 Jul 2024"}
+TEMPLATE_OPTIONS = {"enable_thinking": False}  # for those chat templates that ask: Qwen 3 answers at once
+# Those that write the day into the prompt (Llama 3, Granite, SmolLM 3) always get the same one: chat reads the prompt
+# that training showed. Stands before the template, whose first line it must not touch.
+SAME_DAY = "{% macro strftime_now(form) %}26 Jul 2024{% endmacro %}\n"
 IMAGE_TOKEN = "<image>"  # the last one of an exported model: where its image tokens go; the decoder has no such
-PADDING_NAMES = {"<pad>", "[PAD]"}
+NOT_IN_PROMPTS = {"<pad>", "[PAD]", IMAGE_TOKEN}
 
 
 class Tokenizer(ABC):
@@ -67,11 +69,13 @@ class Tokenizer(ABC):
         messages: `{"role": "user" | "assistant", "content": text}`. None where it has no chat template; raises whatever
         that template (a program of its publisher, in jinja's sandbox) raises.
         """
-        if self._of_transformers.chat_template is None:
+        own = self._of_transformers
+        if own.chat_template is None:
             return None
-        text = self._of_transformers.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=True, **TEMPLATE_OPTIONS
-        )
+        text = own.apply_chat_template(
+            list(messages), chat_template=SAME_DAY + own.get_chat_template(), tokenize=False,
+            add_generation_prompt=True, **TEMPLATE_OPTIONS,
+        )  # fmt: skip
         return str(text)
 
     @cached_property
@@ -79,10 +83,10 @@ class Tokenizer(ABC):
         from transformers import AutoTokenizer
 
         try:
-            return AutoTokenizer.from_pretrained(str(self.directory), local_files_only=True)
+            return AutoTokenizer.from_pretrained(str(self.directory), local_files_only=True, trust_remote_code=False)
         except Exception as error:  # a torn tokenizer.json raises `Exception` itself
             raise WeightsError(
-                f"The tokenizer in {self.directory} cannot be read: {error}. "
+                f"The tokenizer in {self.directory} cannot be read: {why_unreadable(error)}. "
                 "Copy it again from the repository that the decoder came from."
             ) from error
 
@@ -168,20 +172,31 @@ def load_tokenizer(directory: Path) -> Tokenizer:
         )
     if not pieces.is_file():
         return TransformersTokenizer(directory)
-    if _read_json(directory / "config.json").get("model_type", "llama") != "llama":
+    config = _read_json(directory / "config.json")
+    decoder = config.get("text_config") or config  # of a whole model that was exported, its language model
+    if decoder.get("model_type", "llama") != "llama":
         return TransformersTokenizer(directory)
     tokenizer = SentencePieceTokenizer(pieces)
-    added = [token for token in _read_json(own).get("added_tokens", ()) if token["id"] >= tokenizer.size]
-    if {token["content"] for token in added} - PADDING_NAMES:  # `<|im_start|>`, for one, is not in tokenizer.model
+    added = [token for token in _read_json(own).get("added_tokens") or () if token.get("id", 0) >= tokenizer.size]
+    if {token["content"] for token in added} - NOT_IN_PROMPTS:  # `<|im_start|>`, for one, is not in tokenizer.model
         return TransformersTokenizer(directory)
     return tokenizer
+
+
+def why_unreadable(error: Exception) -> str:
+    """What `transformers` says of a directory that it does not open. Where that asks for the publisher's own code
+    (`trust_remote_code`): that this package runs none.
+    """
+    if "trust_remote_code" not in str(error):
+        return str(error)
+    return "it needs Python code of its publisher, which is never run; use a model that `transformers` itself knows"
 
 
 def ending_ids(directory: Path, own: int | None) -> tuple[int, ...]:
     """The tokenizer's own end, and those that `generation_config.json` lists beside it (Llama 3, Gemma and Phi do)."""
     listed = _read_json(directory / "generation_config.json").get("eos_token_id")
     ends = [own, *(listed if isinstance(listed, list) else [listed])]
-    return tuple(dict.fromkeys(token for token in ends if token is not None and token >= 0))
+    return tuple(dict.fromkeys(token for token in ends if isinstance(token, int) and token >= 0))
 
 
 def plain(text: str, marks: Collection[str] = SPECIAL_MARKS) -> str:

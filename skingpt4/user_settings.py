@@ -10,6 +10,7 @@ A weight file or folder that is not where a setting says is looked for there, by
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def weights_folders() -> list[Path]:
     folders = values.get(KEY, []) if isinstance(values, dict) and set(values) <= {KEY} else None
     if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
         raise SettingsError(f"{file} must hold `{KEY}`, a list of folders, and nothing else. {_MEND}")
-    return [Path(folder).expanduser() for folder in folders]
+    return [Path(os.path.expanduser(folder)) for folder in folders]
 
 
 def use_weights(folders: Sequence[Path]) -> Path:

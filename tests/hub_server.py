@@ -24,7 +24,9 @@ class HubServer:
 
     files: repository -> name -> content. plain: name -> content. gated: repositories whose files want `TOKEN`, and with
     which status others are refused. cut_after: name -> after how many bytes of each answer the connection is closed.
-    stated_size, stated_hash: what the listing says instead of the truth. broken: names that answer 503.
+    stated_size, stated_hash: what the listing says instead of the truth. broken: names that answer 503. no_head: names
+    whose HEAD is refused, as some servers do. ignores_range: names that are always sent from their beginning.
+    held: name -> an event; the answer waits for it after its first half. portal: what every listing is answered with.
     """
 
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -34,6 +36,10 @@ class HubServer:
     stated_size: dict[str, int] = field(default_factory=dict)
     stated_hash: dict[str, str] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
+    no_head: set[str] = field(default_factory=set)
+    ignores_range: set[str] = field(default_factory=set)
+    held: dict[str, threading.Event] = field(default_factory=dict)
+    portal: bytes = b""
     requests: list[tuple[str, str, str, str]] = field(default_factory=list)  # method, path, Range, Authorization
     url: str = ""
 
@@ -91,6 +97,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(404, "")
 
     def _list(self, repository: str) -> None:
+        if self.hub.portal:
+            self._begin(200, len(self.hub.portal))
+            self.wfile.write(self.hub.portal)
+            return
         if repository not in self.hub.files:
             self._refuse(401, "RepoNotFound")
             return
@@ -110,13 +120,25 @@ class _Handler(BaseHTTPRequestHandler):
         if name in self.hub.broken:
             self._refuse(503, "")
             return
-        start = int(re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "bytes=0-"))[1])  # type: ignore[index]
+        if name in self.hub.no_head and not with_body:
+            self._refuse(405, "")
+            return
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "bytes=0-"))
+        start = int(asked[1]) if asked and name not in self.hub.ignores_range else 0
+        if start >= len(content) > 0:
+            self._begin(416, 0, {"Content-Range": f"bytes */{len(content)}"})
+            return
         body = content[start:]
         extra = {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"} if start else {}
         self._begin(206 if start else 200, len(body), extra)
         if not with_body:
             return
         cut = self.hub.cut_after.get(name, len(body))
+        if name in self.hub.held:
+            self.wfile.write(body[: cut // 2])
+            self.wfile.flush()
+            self.hub.held[name].wait(60)
+            body, cut = body[cut // 2 :], cut - cut // 2
         self.wfile.write(body[:cut])
         self.wfile.flush()
         self.close_connection = cut < len(body)

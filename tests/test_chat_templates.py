@@ -9,18 +9,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from other_decoders import CHATML, FAMILIES, LLAMA2, VICUNA, write_tokenizer_of
-from tiny_models import write_tokenizer
+from other_decoders import CHATML, FAMILIES, VICUNA, write_tokenizer_of
 from transformers import AutoTokenizer
 
 from skingpt4.chat_template import own_template
-from skingpt4.errors import SettingsError, WeightsError
+from skingpt4.errors import SettingsError
 from skingpt4.processor import Processor
 from skingpt4.prompts import TEMPLATES, ImageSlot, Turn, encode_turns, render_text
 from skingpt4.settings import ModelSettings
 from skingpt4.tokenizer import (
     TEMPLATE_OPTIONS,
-    SentencePieceTokenizer,
     Tokenizer,
     TransformersTokenizer,
     load_tokenizer,
@@ -66,7 +64,7 @@ def test_ids_are_those_of_the_own_chat_template(name: str, turns: list[Turn], to
     tokenizer = tokenizers[name]
     trimmed = [replace(turn, question=turn.question.strip()) for turn in turns]
     expected = AutoTokenizer.from_pretrained(tokenizer.directory).apply_chat_template(
-        messages(trimmed), add_generation_prompt=True, return_dict=False, **TEMPLATE_OPTIONS
+        messages(trimmed), add_generation_prompt=True, return_dict=False, date_string="26 Jul 2024", **TEMPLATE_OPTIONS
     )
     (ids,) = encode_turns(own_template(tokenizer), trimmed, tokenizer)
     assert ids == expected
@@ -250,69 +248,22 @@ def test_other_forms(template: str, stops: tuple[str, ...], tokenizers: dict[str
     assert render_text(found, TURNS) == tokenizer.chat_text(messages(TURNS))
 
 
-# --- which tokenizer --------------------------------------------------------------------------------------------------
+DATED = "{% set day = strftime_now('%B %d, %Y') %}Today's Date: {{ day }}.<|im_end|>\n" + CHATML
 
 
-def llama_folder(folder: Path, **config: object) -> Path:
-    """A LLaMA's `tokenizer.model` with its `tokenizer_config.json`."""
-    folder.mkdir(exist_ok=True)
-    write_tokenizer(folder / "tokenizer.model", 400)
-    names = {"tokenizer_class": "LlamaTokenizer", "bos_token": "<s>", "eos_token": "</s>", **config}
-    (folder / "tokenizer_config.json").write_text(json.dumps(names), encoding="utf-8")
-    (folder / "config.json").write_text(json.dumps({"model_type": "llama"}), encoding="utf-8")
-    return folder
+def test_the_prompt_is_the_same_on_every_day(tokenizers: dict[str, Tokenizer], tmp_path: Path) -> None:
+    """Granite and SmolLM 3 write the day into it, and take no other from outside."""
+    template = own_template(with_template(tokenizers["qwen2"], DATED, tmp_path))
+    assert template.system.startswith("Today's Date: 26 Jul 2024.<|im_end|>\n<|im_start|>system\n")
 
 
-def test_the_chat_template_of_a_llama_in_sentencepiece(tmp_path: Path) -> None:
-    tokenizer = load_tokenizer(llama_folder(tmp_path, chat_template=LLAMA2))
-    assert isinstance(tokenizer, SentencePieceTokenizer)
-    template = own_template(tokenizer)
-    assert template.turn == "[INST] {} [/INST]"
-    assert template.reply == " {} </s><s>"
-    assert template.stops == ("</s>", "[INST]", "[/INST]")
-    assert template.lead == ""  # SentencePiece puts that space before each segment
-    (ids,) = encode_turns(template, TURNS, tokenizer)
-    assert (ids.count(1), ids.count(2)) == (3, 2)
-    assert ids[0] == 1
-    assert ids[1] != 1
+def test_a_first_line_that_is_empty_stays(tokenizers: dict[str, Tokenizer], tmp_path: Path) -> None:
+    tokenizer = with_template(tokenizers["qwen2"], "\n" + CHATML, tmp_path)
+    assert own_template(tokenizer).system.startswith("\n<|im_start|>system\n")
 
 
-def test_tokens_that_the_sentencepiece_file_lacks(tmp_path: Path) -> None:
-    """`tokenizer.model` alone would spell `<|im_start|>` letter by letter."""
-    folder = llama_folder(tmp_path)
-    own = AutoTokenizer.from_pretrained(folder)
-    own.add_special_tokens({"pad_token": "[PAD]"})
-    own.save_pretrained(folder)
-    assert (folder / "tokenizer.json").is_file()
-    assert isinstance(load_tokenizer(folder), SentencePieceTokenizer)  # Vicuna v0's padding changes nothing
-    own.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
-    own.save_pretrained(folder)
-    tokenizer = load_tokenizer(folder)
-    assert isinstance(tokenizer, TransformersTokenizer)
-    assert tokenizer.encode_template("<|im_start|>")[-1] == tokenizer.specials["<|im_start|>"]
-
-
-def test_another_family_is_read_by_transformers(tmp_path: Path) -> None:
-    folder = llama_folder(tmp_path)
-    AutoTokenizer.from_pretrained(folder).save_pretrained(folder)
-    assert isinstance(load_tokenizer(folder), SentencePieceTokenizer)
-    (folder / "config.json").write_text(json.dumps({"model_type": "mistral"}), encoding="utf-8")
-    assert isinstance(load_tokenizer(folder), TransformersTokenizer)
-
-
-def test_ends_of_generation_config(tmp_path: Path) -> None:
-    folder = llama_folder(tmp_path)
-    assert load_tokenizer(folder).eos_ids == (2,)
-    for listed, expected in (([2, 5, 7], (2, 5, 7)), (5, (2, 5)), (None, (2,))):
-        (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": listed}), encoding="utf-8")
-        assert load_tokenizer(folder).eos_ids == expected
-
-
-def test_a_torn_tokenizer(tmp_path: Path) -> None:
-    (tmp_path / "tokenizer.json").write_text('{"version": "1.0", "model": {', encoding="utf-8")
-    with pytest.raises(WeightsError, match=r"The tokenizer in .* cannot be read: .*Copy it again"):
-        load_tokenizer(tmp_path)
-    folder = llama_folder(tmp_path / "llama")
-    (folder / "generation_config.json").write_text("{", encoding="utf-8")
-    with pytest.raises(WeightsError, match=r"generation_config\.json cannot be read: .*Download it again"):
-        load_tokenizer(folder)
+def test_one_of_several_chat_templates_is_the_default(tokenizers: dict[str, Tokenizer], tmp_path: Path) -> None:
+    own = AutoTokenizer.from_pretrained(tokenizers["qwen2"].directory)
+    own.chat_template = {"default": CHATML, "rag": "{{ messages[0]['content'] }}"}
+    own.save_pretrained(tmp_path)
+    assert own_template(TransformersTokenizer(tmp_path)) == own_template(tokenizers["qwen2"])

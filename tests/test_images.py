@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -143,6 +144,9 @@ def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
         open_image(tmp_path / "absent.png")
     with pytest.raises(ImageError, match="is a folder; an image file was expected"):
         open_image(tmp_path)
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ImageError, match=r"pipe\.png is a pipe or a device"):  # and does not wait for a writer
+        open_image(tmp_path / "pipe.png")
     with pytest.raises(ImageError, match="the picture is no image"):
         open_image(b"")
 

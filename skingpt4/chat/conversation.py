@@ -153,6 +153,10 @@ class Conversation:
         """The whole answer to a question; it joins the conversation. Raises as `stream` does."""
         return "".join(self.stream(question, sampling))
 
+    def forget(self) -> None:
+        """Give the decoder's memory of the conversation back at once; a next question reads everything anew."""
+        self._state = self._chat.engine.start()
+
     def stop(self) -> None:
         """End the answer that is being made after its next token; it stays in the conversation as far as it is.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from skingpt4.chat.conversation import Chat
 from skingpt4.config import resolve_path
 from skingpt4.settings import Settings
@@ -49,19 +51,24 @@ def _with_vllm(settings: Settings) -> Chat:
 
 
 def _with_llamacpp(settings: Settings) -> Chat:
-    """The encoder here, the decoder in llama.cpp, which `llama_model` gives the tokenizer and config.json for."""
+    """The encoder here, the decoder in llama.cpp, which `llama_model` gives the tokenizer and config.json for. What can
+    be wrong with the decoder's file is told before anything big is read.
+    """
     from skingpt4.engines.llamacpp_engine import LlamaCppEngine
     from skingpt4.engines.llamacpp_library import library
-    from skingpt4.weights.gguf_file import require_fitting, require_gguf
+    from skingpt4.weights.gguf_file import require_gguf
 
     wanted = settings.model
     library()
+    require_files(wanted)
     file = weights_path(wanted.gguf)
-    require_gguf(file)
+    checkpoint = find_checkpoint(resolve_path(wanted.ckpt)) if wanted.ckpt else None
+    if not require_gguf(file, decoder_shape(weights_path(wanted.llama_model)), checkpoint):
+        logging.getLogger(__name__).warning(
+            "%s has no embedding in 32 or 16 bits, so only its size could be checked: whether it is the decoder that "
+            "the projection was trained for is for you to know. Files of `skingpt4 export --to gguf` can be checked.",
+            file,
+        )
     model, processor = build_model(settings, with_decoder=False)
     gpu_layers = 0 if settings.run.device == "cpu" else -1
-    engine = LlamaCppEngine(file, processor.tokenizer.eos_ids, settings.run.threads, gpu_layers)
-    checkpoint = find_checkpoint(resolve_path(wanted.ckpt)) if wanted.ckpt else None
-    found = engine.decoder.vocabulary_size, engine.decoder.width
-    require_fitting(file, found, decoder_shape(weights_path(wanted.llama_model)), checkpoint)
-    return Chat(model, processor, engine)
+    return Chat(model, processor, LlamaCppEngine(file, processor.tokenizer.eos_ids, settings.run.threads, gpu_layers))

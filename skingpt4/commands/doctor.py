@@ -29,13 +29,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"ok": not faults, "findings": [asdict(finding) for finding in findings]}, indent=2))
         return 1 if faults else 0
-    from skingpt4.commands.tables import print_table
-
     rows = [
         (MARKS[finding.status], finding.check, "\n→ ".join(filter(None, (finding.found, finding.advice))))
         for finding in findings
     ]
-    print_table(("", "what", "found → what to do"), rows, (0, 1, 2))
+    try:
+        from skingpt4.commands.tables import print_table
+
+        print_table(("", "what", "found → what to do"), rows, (0, 1, 2))
+    except ImportError:  # even what draws the table may be missing
+        print(*("  ".join(row) for row in rows), sep="\n")
     count = f"{len(faults)} fault{'s' * (len(faults) != 1)}"
     print(f"\n{count}: the first one is best mended first." if faults else "\nNothing stands in the way.")
     return 1 if faults else 0

@@ -57,6 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise SettingsError(f"--evaluation fills the card of a model; --to {form} writes its decoder alone.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingsError(f"--out {out} is there already; name a folder that is new or empty.")
+    if out.resolve() == Path.cwd():
+        raise SettingsError(f"--out {out} is the folder that you are in, which cannot be replaced; name a new one.")
     settings = settings_of_arguments(arguments)
     metrics = _metrics(arguments.evaluation)
     try:
@@ -64,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
             partial.mkdir()
             usage = _write(form, settings, partial, quantization)
             if form in ("transformers", "pth"):
-                _card(form, settings, partial, out.name, metrics)
+                _card(form, settings, partial, out.resolve().name, metrics)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{out} cannot be written: {error}. Make room, or name another folder.") from error
     size = sum(file.stat().st_size for file in out.iterdir())

@@ -26,8 +26,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "input", type=Path, metavar="INPUT",
-        help="a folder of pictures; a table (CSV, JSONL, …) with a column `image`; a manifest; a tar shard, "
-        "or a folder of them",
+        help="a picture, or a folder of pictures; a table (CSV, JSONL, …) with a column `image`; a manifest; a tar "
+        "shard, or a folder of them",
     )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, required=True, metavar="OUT",

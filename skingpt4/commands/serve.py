@@ -32,12 +32,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until it is ended."""
-    from skingpt4.serving.launch import KEY, access_of, serve
+    from skingpt4.serving.launch import KEY, address_of, serve
 
     for name, value in (("--batch-size", arguments.batch_size), ("--queue", arguments.queue)):
         if value < 1:
             raise SettingsError(f"{name} is {value}; it must be at least 1.")
     key = os.environ.get(KEY, "").strip()
-    access = access_of(arguments.host, arguments.port, key)
+    at = address_of(arguments.host, arguments.port, key)
     settings = settings_of_arguments(arguments)
-    return serve(settings, access, key, arguments.model_name, arguments.batch_size, arguments.queue)
+    return serve(settings, at, key, arguments.model_name, arguments.batch_size, arguments.queue)

@@ -44,6 +44,8 @@ def _list(arguments: argparse.Namespace) -> int:
     from skingpt4.weights.catalogue import PUBLISHED, table_of
 
     if arguments.cfg_path is None:
+        if arguments.options:
+            raise SettingsError("--options are laid over a settings file: give it as --cfg-path FILE.")
         print_table(
             ("name", "what it is", "size", "licence", "fits", "from"), table_of([*PUBLISHED.values()]), (0, 1, 3, 4, 5)
         )
@@ -63,17 +65,17 @@ def _state(key: str, value: str) -> tuple[str, str]:
 
 def _needed(arguments: argparse.Namespace) -> dict[str, str]:
     from skingpt4.doctor.examine import settings_to_examine
-    from skingpt4.weights.catalogue import needed
+    from skingpt4.weights.catalogue import needed_to_talk
 
-    return needed(settings_to_examine(arguments.cfg_path, options_of(arguments)).model)
+    return needed_to_talk(settings_to_examine(arguments.cfg_path, options_of(arguments)).model)
 
 
 def _download(arguments: argparse.Namespace) -> int:
-    from skingpt4.weights.catalogue import DEFAULT_FOLDER
+    from skingpt4.weights.files import weights_path
     from skingpt4.weights.hub import download
 
     wanted, unknown = _wanted(arguments)
-    for published in wanted:
+    for published in wanted.values():
         about = (
             f"{published.name}: {published.what} ({published.size}). Licence: {published.licence}. {published.remark}"
         )
@@ -83,35 +85,39 @@ def _download(arguments: argparse.Namespace) -> int:
         print(line)
     if not wanted and not unknown:
         print("Everything is there.")
-    if wanted and arguments.to != DEFAULT_FOLDER:
+    if not all(weights_path(value).exists() for value in wanted):
         print(f"Settings find it there after: skingpt4 weights use {arguments.to}")
     return 1 if unknown else 0
 
 
-def _wanted(arguments: argparse.Namespace) -> tuple[list[Published], list[str]]:
-    """What to fetch, and a line for everything that a settings file needs and that is published nowhere."""
+def _wanted(arguments: argparse.Namespace) -> tuple[dict[str, Published], list[str]]:
+    """What to fetch, by what settings call it, and a line for everything that a settings file needs and that is
+    published nowhere.
+    """
     from skingpt4.weights.catalogue import PUBLISHED, named, published_as
+    from skingpt4.weights.files import DEFAULT_FOLDER
 
     if not arguments.names and arguments.cfg_path is None:
         raise SettingsError(
             "Say what to fetch: a settings file (--cfg-path FILE), or names of `skingpt4 weights list`."
         )
-    wanted, unknown = {}, []
+    wanted: dict[str, Published] = {}
+    unknown = []
     for name in arguments.names:
         published = named(name)
         if published is None:
             raise SettingsError(
                 f"{name!r} is not published. Known: {', '.join(PUBLISHED)}; or a decoder as OWNER/NAME."
             )
-        wanted[published.name] = published
+        wanted[str(DEFAULT_FOLDER / published.name)] = published
     for key, value in _needed(arguments).items() if arguments.cfg_path is not None else ():
         state, how = _state(key, value)
-        published = published_as(value)
+        published = named(value) if key == "llama_model" else published_as(value)
         if state == "missing" and published is None:
             unknown.append(f"model.{key}: {value or '(not set)'} is in no table of published files. It is {how}.")
         elif state == "missing" and published is not None:
-            wanted[published.name] = published
-    return list(wanted.values()), unknown
+            wanted[value] = published
+    return wanted, unknown
 
 
 def _use(arguments: argparse.Namespace) -> int:

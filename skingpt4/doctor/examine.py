@@ -6,17 +6,38 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 
 from skingpt4.doctor.finding import FAULT, GOOD, Finding
-from skingpt4.doctor.machine import examine_machine
+from skingpt4.doctor.machine import examine_machine, examine_python
 from skingpt4.errors import SkinGPTError
 from skingpt4.settings import Settings
 
-ENGINE_PACKAGES = {"llamacpp": ("llama_cpp", 'pip install "skingpt4[llamacpp]"'), "vllm": ("vllm", "pip install vllm")}
+ENGINE_PACKAGES = {"llamacpp": ("llama_cpp", "gguf"), "vllm": ("vllm",)}  # each in the extra of that name
 
 
 def examine(cfg_path: str | None, options: Sequence[str] = (), device_memory: str = "") -> Iterator[Finding]:
     """Everything that can be wrong before a model is loaded. cfg_path: a YAML file, a checkpoint's folder, or None for
     the small model of this package. device_memory: e.g. "24GB", judge for a GPU that need not be here.
+
+    First what needs no other package than `packaging`: where torch is broken, that is said, and the rest cannot be.
     """
+    yield from examine_python()
+    try:
+        yield from _examine_with_packages(cfg_path, options, device_memory)
+    except Exception as error:  # an installation can be broken in any way
+        first = _first_cause(error)
+        yield Finding(
+            "all else", FAULT, f"could not be looked at: {type(first).__name__}: {first}",
+            "Mend the faults above. Where there is none, install into a new environment, or report this line.",
+        )  # fmt: skip
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """`transformers` says of a package that cannot be imported only that something could not be."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _examine_with_packages(cfg_path: str | None, options: Sequence[str], device_memory: str) -> Iterator[Finding]:
     try:
         settings = settings_to_examine(cfg_path, options)
     except SkinGPTError as error:
@@ -47,8 +68,9 @@ def settings_to_examine(cfg_path: str | None, options: Sequence[str]) -> Setting
 def _engine(settings: Settings) -> Iterator[Finding]:
     engine = settings.model.engine
     if engine in ENGINE_PACKAGES and not settings.model.engine_url:
-        package, mend = ENGINE_PACKAGES[engine]
-        if find_spec(package) is None:
-            yield Finding("engine", FAULT, f"{engine} needs the package {package}, which is not installed", mend)
+        missing = [package for package in ENGINE_PACKAGES[engine] if find_spec(package) is None]
+        if missing:
+            found = f"{engine} needs {' and '.join(missing)}, not installed here"
+            yield Finding("engine", FAULT, found, f'pip install "skingpt4[{engine}]"')
             return
     yield Finding("engine", GOOD, engine)

@@ -19,11 +19,15 @@ OLDEST_PYTHON = (3, 10)
 SMALL_DISK_BYTES = 5 << 30  # a run's checkpoints and cached features of some thousand photographs
 
 
-def examine_machine(settings: Settings) -> Iterator[Finding]:
-    """Everything that can be said without a look at the weights."""
+def examine_python() -> Iterator[Finding]:
+    """What is installed, as far as nothing of it must work."""
     yield python_version(sys.version_info[:2])
     yield torch_pair()
     yield from packages()
+
+
+def examine_machine(settings: Settings) -> Iterator[Finding]:
+    """Everything else that can be said without a look at the weights."""
     yield devices(settings)
     yield disk(settings)
     yield network()

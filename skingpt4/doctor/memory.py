@@ -12,7 +12,7 @@ import torch
 
 from skingpt4.device import resolve_dtype, resolve_vit_dtype
 from skingpt4.doctor.finding import FAULT, GOOD, WARNING, Finding
-from skingpt4.errors import SkinGPTError
+from skingpt4.errors import SettingsError, SkinGPTError
 from skingpt4.settings import Settings
 from skingpt4.training import memory
 from skingpt4.training.estimate import (
@@ -28,7 +28,6 @@ from skingpt4.training.estimate import (
     fits,
 )
 from skingpt4.weights.files import weights_path
-from skingpt4.weights.quantize import wanted_quantization
 
 CONVERSATION_TOKENS = 2048  # what LLaMA and Vicuna v0 remember at most
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -44,6 +43,8 @@ def examine_memory(settings: Settings, device_memory: str = "") -> Iterator[Find
         if settings.data.train:
             ways = (f"--options {change.options}" for change in changes(settings, device) if change.fits)
             yield _judge("memory to train", estimate(settings, device), device, ways)
+    except SettingsError as error:  # device_memory is no amount
+        yield Finding("memory", FAULT, str(error))
     except SkinGPTError as error:  # a device or a decoder that is not there, which has a line of its own
         yield Finding("memory", WARNING, f"cannot be estimated: {error}")
 
@@ -53,7 +54,7 @@ def parts_to_talk(settings: Settings, device: Device) -> list[Part]:
     model = settings.model
     plan = memory.plan_decoder(str(weights_path(model.llama_model)))
     dtype, vit_dtype = _dtypes(settings, device)
-    decoder = memory.decoder_bytes(plan, dtype, wanted_quantization(model))
+    decoder = memory.decoder_bytes(plan, dtype, plan.kind(model))
     encoder = memory.encoder_bytes(model, vit_dtype)
     config = plan.config
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
@@ -114,8 +115,8 @@ def _judge(check: str, parts: Sequence[Part], device: Device, ways: Iterator[str
 
 
 def _ways_to_talk(settings: Settings, device: Device) -> Iterator[str]:
-    now = wanted_quantization(settings.model)
-    for kind in KINDS[KINDS.index(now) + 1 :]:
+    plan = memory.plan_decoder(str(weights_path(settings.model.llama_model)))
+    for kind in () if plan.stored_kind else KINDS[KINDS.index(plan.kind(settings.model)) + 1 :]:
         tried = deepcopy(settings)
         tried.model.decoder_quantization = kind
         parts = parts_to_talk(tried, device)

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from skingpt4.doctor.finding import FAULT, GOOD, WARNING, Finding, attempt
+from skingpt4.doctor.gguf import examine_gguf
+from skingpt4.engines.vllm_server import VllmServer
 from skingpt4.errors import SettingsError, SkinGPTError, WeightsError
 from skingpt4.processor import Processor
 from skingpt4.settings import ModelSettings
 from skingpt4.tokenizer import SentencePieceTokenizer, Tokenizer, load_tokenizer
 from skingpt4.weights.build import build_encoder
-from skingpt4.weights.catalogue import advice, misfit, needed, published_as
+from skingpt4.weights.catalogue import advice, misfit, needed_to_talk, published_as
 from skingpt4.weights.checkpoint import (
     DECODER_OF_WIDTH,
     DecoderIdentity,
@@ -28,10 +30,11 @@ from skingpt4.weights.checkpoint import (
     require_decoder,
     require_width,
 )
-from skingpt4.weights.decoder import decoder_config, decoder_files, decoder_shape, empty_decoder
+from skingpt4.weights.convert import projection_tensors
+from skingpt4.weights.decoder import decoder_config, decoder_files, decoder_shape, empty_decoder, require_merged
 from skingpt4.weights.embedding_table import load_embedding
 from skingpt4.weights.files import places_of, read_shapes, read_tensors, some, weights_path
-from skingpt4.weights.quantize import require_package, wanted_quantization
+from skingpt4.weights.quantize import require_package, stored_quantization, wanted_quantization
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -44,20 +47,20 @@ UNUSED_ROWS = 0.02  # of an embedding: rows without a token that padding to a ro
 def examine_weights(model: ModelSettings) -> Iterator[Finding]:
     """Findings about the files that these settings name, each as far as what it depends on is there."""
     missing = set()
-    for key, value in needed(model).items():
-        if not value or not weights_path(value).exists():
-            missing.add(key)
+    for key, value in needed_to_talk(model).items():
+        try:
+            if value and weights_path(value).exists():
+                continue
             looked = ", ".join(str(place.absolute()) for place in places_of(value)) if value else "nothing"
-            yield Finding(
-                f"model.{key}",
-                FAULT,
-                f"{value or '(not set)'} is missing; looked at {looked}",
-                f"It is {advice(key, value)}",
-            )
+            found, mend = f"{value or '(not set)'} is missing; looked at {looked}", f"It is {advice(key, value)}"
+        except SkinGPTError as error:
+            found, mend = str(error), ""
+        missing.add(key)
+        yield Finding(f"model.{key}", FAULT, found, mend)
     if not {"vit_weights", "q_former_model"} & missing:
         yield attempt("vision and Q-Former", lambda: _encoder(model))
     if "llama_model" not in missing:
-        yield from _examine_decoder(model)
+        yield from _examine_decoder(model, with_gguf=model.engine == "llamacpp" and "gguf" not in missing)
     if model.ckpt and "ckpt" not in missing:
         yield attempt("projection", lambda: _projection(model, with_decoder="llama_model" not in missing))
         yield from _warn_of_projection(model)
@@ -71,31 +74,35 @@ def _encoder(model: ModelSettings) -> str:
     return f"{path}, {weights_path(model.q_former_model)}: whole, and of the sizes of these settings"
 
 
-def _examine_decoder(model: ModelSettings) -> Iterator[Finding]:
+def _examine_decoder(model: ModelSettings, with_gguf: bool) -> Iterator[Finding]:
     folder = weights_path(model.llama_model)
     described = attempt("decoder", lambda: f"{decoder_shape(folder)}")
     if described.status == FAULT:
         yield described
         return
     yield attempt("decoder", lambda: _decoder(folder, model))
+    if with_gguf:
+        yield examine_gguf(folder, model)
     yield attempt("tokenizer", lambda: _tokenizer(folder, model))
     yield _template(folder, model)
 
 
 def _decoder(folder: Path, model: ModelSettings) -> str:
     """What its config.json says, and that its files hold exactly that; where they are needed here."""
-    config = decoder_config(folder)
+    config = decoder_config(folder, may_be_quantised=True)
     rows, width = decoder_shape(folder)
-    require_package(wanted_quantization(model))
-    found = f"{folder}: {config.model_type}, {rows:,} tokens, width {width}"
+    stored = stored_quantization(config)
+    require_package(wanted_quantization(model) or stored)
+    found = f"{folder}: {config.model_type}, {rows:,} tokens, width {width}" + (f", in {stored}" if stored else "")
     if model.engine == "llamacpp":
-        gguf = weights_path(model.gguf)
-        if not gguf.is_file():
-            raise WeightsError(f"model.gguf: {gguf} does not exist. `skingpt4 export --to gguf` writes one.")
-        return f"{found}; run by llama.cpp from {gguf} ({gguf.stat().st_size / 1e9:.1f} GB)"
+        return f"{found}; run by llama.cpp from a file of its own"
     if model.engine == "vllm":
-        return f"{found}; run by vLLM{' at ' + model.engine_url if model.engine_url else ''}"
+        if not model.engine_url:
+            return f"{found}; run by vLLM"
+        VllmServer(model.engine_url).require_decoder(load_embedding(folder))
+        return f"{found}; the very one that vLLM runs at {model.engine_url}"
     files = decoder_files(folder)
+    require_merged(folder)
     _require_shapes(folder, config, files)
     size = sum(file.stat().st_size for file in files)
     return f"{found}; {len(files)} file{'s' * (len(files) > 1)}, {size / 1e9:.1f} GB, whole"
@@ -176,13 +183,25 @@ def _projection(model: ModelSettings, with_decoder: bool) -> str:
     folder = weights_path(model.llama_model)
     _, width = decoder_shape(folder)
     require_width(str(path), width)
+    _require_qformer_width(path, model.qformer_width)
     unfit = misfit(model.ckpt, model.llama_model)
     if unfit:
         raise WeightsError(f"{path}: {unfit}")
-    if recorded_decoder(path) is not None and model.engine != "llamacpp":
+    if recorded_decoder(path) is not None and model.engine == "llamacpp":
+        return f"{path}: fits a decoder of width {width}; whether it is this very one, the GGUF file tells"
+    if recorded_decoder(path) is not None:
         require_decoder(path, DecoderIdentity.of(load_embedding(folder)))
         return f"{path}: trained for this very decoder"
     return f"{path}: fits a decoder of width {width}; which one it was trained for, it does not say"
+
+
+def _require_qformer_width(path: Path, wanted: int) -> None:
+    found = projection_tensors(read_tensors(path))["llama_proj.weight"].shape[1]
+    if found != wanted:
+        raise WeightsError(
+            f"{path} takes features of width {found:,}, and the Q-Former here gives {wanted:,}: it was trained without "
+            "a Q-Former (as MiniGPT-v2 and MiniGPT-4 for Llama-2), or with another one. Take another projection."
+        )
 
 
 def _warn_of_projection(model: ModelSettings) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ A batch is either token ids or embeddings, so a prompt with a picture is read in
 from __future__ import annotations
 
 import ctypes
+import os
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skingpt4.engines.llamacpp_library import last_error, library
+from skingpt4.engines.llamacpp_library import last_errors, library
 from skingpt4.engines.seam import Segment
 from skingpt4.errors import WeightsError
 
@@ -36,9 +37,9 @@ class GgufDecoder:
         # Read rather than mapped: 4-bit matrices are put in another order for the CPU, and a mapping would hold the
         # file's own pages beside them, twice the decoder.
         settings.load_mode = lib.LLAMA_LOAD_MODE_NONE
-        self.pointer = lib.llama_model_load_from_file(str(file).encode(), settings)
+        self.pointer = lib.llama_model_load_from_file(os.fsencode(file), settings)
         if not self.pointer:
-            raise WeightsError(f"llama.cpp cannot open {file}: {last_error()}.")
+            raise WeightsError(f"llama.cpp cannot open {file}: {last_errors()}.")
         weakref.finalize(self, lib.llama_model_free, self.pointer)
         self.threads = threads
         self.width = int(lib.llama_model_n_embd(self.pointer))
@@ -66,7 +67,7 @@ class Context:
             settings.flash_attn_type = lib.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self._pointer = lib.llama_init_from_model(decoder.pointer, settings)
         if not self._pointer:
-            raise MemoryError(f"llama.cpp has no memory for {tokens:,} tokens: {last_error()}.")
+            raise MemoryError(f"llama.cpp has no memory for {tokens:,} tokens: {last_errors()}.")
         weakref.finalize(self, lib.llama_free, self._pointer)
         self._decoder = decoder  # which outlives its contexts
         self._memory = lib.llama_get_memory(self._pointer)
@@ -123,7 +124,7 @@ class Context:
         batch.logits = (ctypes.c_int8 * count)(*wanted)
         status = lib.llama_decode(self._pointer, batch)
         if status:
-            raise RuntimeError(f"llama.cpp could not read {count} tokens (status {status}): {last_error()}.")
+            raise RuntimeError(f"llama.cpp could not read {count} tokens (status {status}): {last_errors()}.")
         shape = sum(wanted), self._decoder.vocabulary_size
         if not shape[0]:
             return torch.empty(shape)

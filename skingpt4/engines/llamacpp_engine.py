@@ -88,6 +88,7 @@ class LlamaCppEngine:
         first = context.read(prompt).unsqueeze(0)
 
         def read(tree: Tree, paths: list[list[int]]) -> Tensor:
+            """Logits [tokens, V] of a tree; each candidate is a sequence, and a token belongs to all that share it."""
             owners: list[list[int]] = [[] for _ in tree.tokens]
             for sequence, path in enumerate(paths):
                 for node in path[1:]:

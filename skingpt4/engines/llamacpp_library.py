@@ -9,7 +9,7 @@ from typing import Any
 
 from skingpt4.errors import SettingsError
 
-ERROR = 3  # ggml's level
+ERROR = 4  # ggml's level
 _errors: deque[str] = deque(maxlen=3)
 _callbacks: list[Any] = []  # the library keeps a bare pointer, so the function must be kept alive here
 
@@ -33,9 +33,11 @@ def library() -> ModuleType:
     return llama_cpp
 
 
-def last_error() -> str:
-    """What llama.cpp complained about last, in its own words."""
-    return _errors[-1] if _errors else "it gives no reason"
+def last_errors() -> str:
+    """What llama.cpp has complained about since this was asked last, in its own words."""
+    said = "; ".join(_errors) or "it gives no reason"
+    _errors.clear()
+    return said
 
 
 def _keep_error(level: int, text: bytes, _: Any) -> None:

@@ -50,6 +50,7 @@ class LocalVllm:
         threading.Thread(target=self._loop.run_forever, name="vllm", daemon=True).start()
 
         async def open_engine() -> Any:
+            """In the loop, which vLLM's tasks belong to from then on."""
             from vllm import AsyncEngineArgs, AsyncLLMEngine
 
             arguments = AsyncEngineArgs(

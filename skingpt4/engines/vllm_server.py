@@ -10,6 +10,7 @@ import base64
 import io
 import json
 import os
+import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -39,11 +40,11 @@ class VllmServer:
     """
 
     def __init__(self, url: str):
-        self.url = url.rstrip("/").removesuffix("/v1")
-        key = os.environ.get(KEY_VARIABLE)
+        address, key = url.rstrip("/").removesuffix("/v1"), _key()
+        self.url = re.sub("//[^/]*@", "//", address)  # as messages show it, without a password
         with self._in_words():
             self._client = httpx.Client(
-                base_url=f"{self.url}/v1/",
+                base_url=f"{address}/v1/",
                 headers={"Authorization": f"Bearer {key}"} if key else {},
                 timeout=TIMEOUT,
                 limits=httpx.Limits(max_connections=None),
@@ -171,6 +172,17 @@ class VllmServer:
 
 
 _START = f"Start one with `{SERVE}`, and give its address as --engine-url."
+
+
+def _key() -> str:
+    """The server's key. Raises `VllmError` for what cannot be sent as one, without repeating it."""
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise VllmError(
+            f"{KEY_VARIABLE} holds a sign that no key has: another letter than those of English, or a line's end. "
+            "Set it to the key that the server was started with."
+        )
+    return key
 
 
 def _encoded(prompt: Tensor) -> str:

@@ -35,10 +35,12 @@ def build_eva_vit(image_size_px: int, patch_size_px: int, width: int, depth: int
 def build_timm_vit(name: str, image_size_px: int) -> nn.Module:
     """Any other encoder of timm that returns patch tokens, at random weights.
 
-    Raises `ValueError` when timm has no such model, or when the model does not give `float[B, N, D]`.
+    Raises `ValueError` when timm has no such model or weights (`NAME.TAG`), or when it is no vision transformer.
     """
-    if not timm.is_model(name):
-        near = ", ".join(timm.list_models(f"*{name.split('_')[0]}*")[:8]) or "see timm.list_models()"
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(name) or (tag and not timm.is_model_pretrained(name)):
+        near = timm.list_pretrained(f"{architecture}.*") or timm.list_models(f"*{name.split('_')[0]}*")
+        near = ", ".join(near[:8]) or "see timm.list_models()"
         raise ValueError(f"vit_model {name!r} is not a model of timm {timm.__version__}. Similar names: {near}")
     try:
         backbone = timm.create_model(name, pretrained=False, num_classes=0, img_size=image_size_px)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -12,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skingpt4.durable import replacing
+from skingpt4.durable import PARTIAL, locked, replacing
 from skingpt4.errors import DataError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ROWS_PER_PART, SECONDS_PER_PART = 1024, 30.0  # a kill costs the work of so long, and of one batch, at most
-_PATTERN = "part-*.parquet"
+_PATTERN = f"part-{'[0-9]' * 9}.parquet"  # not the part-*.parquet of other programs
 PLAN_FILE = "_plan.json"  # what reads a folder of Parquet files passes over such names
 _LINES = 1024  # turned into JSON together
 
@@ -86,6 +88,32 @@ class PartWriter:
         self._gathered, self._written = [], time.monotonic()
 
 
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """The folder, made where there is none, for this call alone; left empty it goes when the block ends. A kill lets go
+    of it too. Raises `DataError` where another call holds it, and where nothing can be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_be_written(folder, error) from error
+    try:
+        lock = locked(folder)
+    except BlockingIOError as error:
+        raise DataError(
+            f"Another call is writing to {folder} at this moment. Wait for its end, or name another --out."
+        ) from error
+    except OSError:
+        lock = None  # this file system knows no locks
+    try:
+        yield
+    finally:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        if lock is not None:
+            os.close(lock)
+
+
 def done_numbers(folder: Path) -> np.ndarray:
     """int64[m]: the pictures that the folder's files are about, each once. Raises `DataError` for a foreign file."""
     return np.unique(_read(folder, ["number"]).column("number").to_numpy())
@@ -119,13 +147,9 @@ def join_parts(folder: Path, file: Path) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Delete what was written there, and the folder where nothing else is in it."""
-    if not folder.is_dir():
-        return
-    for file in (*folder.glob(_PATTERN), folder / PLAN_FILE):
+    """Delete what was written there, by killed calls too, and nothing else."""
+    for file in (*folder.glob(_PATTERN), *folder.glob(f".part-*{PARTIAL}*"), folder / PLAN_FILE):
         file.unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
 
 
 def cannot_be_written(path: Path, error: OSError) -> DataError:

@@ -1,4 +1,4 @@
-"""The pictures to ask about: a folder of them, a table, a manifest, or tar shards."""
+"""The pictures to ask about: one, a folder of them, a table, a manifest, or tar shards."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Pictures:
 
 
 def find_pictures(source: Path, images: str = "") -> Pictures:
-    """The pictures of a folder (with those in folders below, sorted; hidden ones are passed over), of a table with a
+    """One picture; those of a folder (and of folders below, sorted; hidden ones are passed over), of a table with a
     column `image`, of a manifest or its folder, of a tar shard or a folder of them.
 
     images: the folder that a table's or a manifest's names are relative to; empty = the table's own, or the one that
@@ -46,6 +46,8 @@ def find_pictures(source: Path, images: str = "") -> Pictures:
         return _of_manifest(open_manifest(source, root))
     if is_folder:
         return _of_folder(source) or _of_shards(sorted(source.glob(f"*{SHARD}"))) or _nothing(source)
+    if _is_picture(source.name):
+        return Pictures([source.name], (source,).__getitem__)
     if source.suffix == SHARD:
         return _of_shards([source]) or _nothing(source)
     if source.suffix.lower() not in TABLE_SUFFIXES:
@@ -54,8 +56,8 @@ def find_pictures(source: Path, images: str = "") -> Pictures:
 
 
 _EXPECTED = (
-    f"a folder of pictures ({', '.join(IMAGE_SUFFIXES)}), a table ({', '.join(TABLE_SUFFIXES)}) with a column `image`, "
-    f"a manifest or its folder, or shards ({SHARD}) were expected."
+    f"a picture or a folder of pictures ({', '.join(IMAGE_SUFFIXES)}), a table ({', '.join(TABLE_SUFFIXES)}) with a "
+    f"column `image`, a manifest or its folder, or shards ({SHARD}) were expected."
 )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,6 +26,7 @@ from skingpt4.prediction.parts import (
     cannot_be_written,
     count_errors,
     done_numbers,
+    held,
     join_parts,
     remove_parts,
 )
@@ -32,6 +35,9 @@ from skingpt4.settings import Settings
 from skingpt4.training.inputs.features import decoding_threads
 from skingpt4.training.inputs.prefetch import in_order
 from skingpt4.training.reports.log import with_progress
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 FILES = (".jsonl", ".parquet")
 
@@ -73,21 +79,24 @@ def predict(job: Job) -> Outcome | None:
     """Ask about every picture and write the answers; what an earlier call wrote is not asked again. Returns None on all
     processes but the first.
 
-    Raises `DataError` where there is no picture, where `out` holds something else, and where nothing can be written;
-    `DeviceError` where the memory does not suffice; `SettingsError`, `WeightsError` and `QuestionError`. What was asked
-    before is kept.
+    Raises `DataError` where there is no picture, where `out` holds something else or another call is writing to it, and
+    where nothing can be written; `DeviceError` where the memory does not suffice; `SettingsError`, `WeightsError` and
+    `QuestionError`. What was asked before is kept.
     """
     _check_out(job)
     pictures = find_pictures(job.source, job.images)
-    try:
-        job.parts.mkdir(parents=True, exist_ok=True)
-    except OSError as error:  # told before minutes of loading
-        raise cannot_be_written(job.parts, error) from error
     processes = launched_processes(job.settings)
+    is_main = processes is None or processes.is_main_process
+    with held(job.parts) if is_main else nullcontext():  # told before minutes of loading
+        _ask(job, pictures, processes)
+        return _outcome(job, pictures) if is_main else None
+
+
+def _ask(job: Job, pictures: Pictures, processes: PartialState | None) -> None:
+    """Write to `job.parts` what is not there yet."""
     chat = load_chat(job.settings)
     asker = Asker(chat, job.plan, job.batch_size, load_photo_check(job.settings))
-    is_main = processes is None or processes.is_main_process
-    if is_main:
+    if processes is None or processes.is_main_process:
         if job.force:
             remove_parts(job.parts)
         _claim(job, pictures, projection_sha256(chat))
@@ -100,8 +109,16 @@ def predict(job: Job) -> Outcome | None:
         ) from error
     if processes:
         processes.destroy_process_group()
-    if not is_main:
-        return None
+
+
+def _outcome(job: Job, pictures: Pictures) -> Outcome:
+    """Leave the answers where they were wanted, if all are there."""
+    if left := len(pictures) - len(done_numbers(job.parts)):
+        raise DataError(
+            f"{left:,} of {len(pictures):,} pictures have no row in {job.parts}: its files were changed meanwhile, or "
+            "some processes write to another disk. Call again with --out on a disk that all of them see; what is there "
+            "is kept."
+        )
     outcome = Outcome(len(pictures), count_errors(job.parts))
     if job.parts != job.out:
         join_parts(job.parts, job.out)
@@ -148,6 +165,8 @@ def _check_out(job: Job) -> None:
     """Before minutes of loading."""
     if job.out.suffix and job.out.suffix not in FILES and not job.out.is_dir():
         raise DataError(f"--out {job.out}: a file that ends with {' or '.join(FILES)}, or a folder, was expected.")
+    if job.out.exists() and job.source.exists() and job.out.samefile(job.source):
+        raise DataError(f"--out {job.out} is what is asked about; name another place for the answers.")
     is_file = job.parts != job.out
     if job.out.is_dir() if is_file else job.out.is_file():
         raise DataError(f"--out {job.out} is a {'folder' if is_file else 'file'} already; name another place.")
@@ -159,6 +178,11 @@ def _claim(job: Job, pictures: Pictures, projection: str) -> None:
     """Note beside the parts what they depend on (but for the frozen weights, which are too large to be read for that),
     or see that it is the same.
     """
+    if len(done_numbers(job.parts)) and not (job.parts / PLAN_FILE).exists():
+        raise DataError(
+            f"{job.parts} holds answers, but not what was asked ({PLAN_FILE} is gone). Give --force to begin anew, or "
+            "another --out."
+        )
     names = hashlib.sha256(json.dumps(list(pictures.names)).encode()).hexdigest()
     model = {name: value for name, value in vars(job.settings.model).items() if name != "ckpt"}
     identity = {"pictures": names, "plan": asdict(job.plan), "model": {**model, "projection": projection}}

@@ -13,7 +13,6 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.middleware import Middleware
 
 from skingpt4 import __version__
-from skingpt4.demo.server.access import Access
 from skingpt4.report.content import Report
 from skingpt4.serving.events import Answered, events
 from skingpt4.serving.faults import RefusedError, add_handlers
@@ -22,6 +21,7 @@ from skingpt4.serving.metrics import Counted, Metrics
 from skingpt4.serving.places import Places
 from skingpt4.serving.service import Service
 from skingpt4.serving.wire import ChatRequest, Completion, FaultBody, ModelCard, ModelList, ReportRequest, State
+from skingpt4.web.address import Address
 
 DESCRIPTION = "Conversations about photographs of skin, in the manner of OpenAI's interface. Not a doctor."
 routes = APIRouter()
@@ -50,7 +50,7 @@ _STREAM: Answers = {
 class Application(FastAPI):
     """The server's routes. name: of the model, as clients ask for it. service: once the model is loaded."""
 
-    def __init__(self, access: Access, key: str = "", name: str = "skingpt4", at_once: int = 16, waiting: int = 64):
+    def __init__(self, at: Address, key: str = "", name: str = "skingpt4", at_once: int = 16, waiting: int = 64):
         self.places = Places(at_once, waiting)
         self.metrics = Metrics(self.places)
         self.service: Service | None = None
@@ -59,10 +59,11 @@ class Application(FastAPI):
             title="SkinGPT-4",
             version=__version__,
             description=DESCRIPTION,
-            middleware=[Middleware(Counted, metrics=self.metrics), *layers(access, key)],
+            middleware=[Middleware(Counted, metrics=self.metrics), *layers(at, key)],
             lifespan=_closing,
             docs_url=None,  # pages that load their scripts from elsewhere
             redoc_url=None,
+            redirect_slashes=False,
         )
         add_handlers(self)
         self.include_router(routes)
@@ -132,7 +133,7 @@ async def models(request: Request) -> ModelList:
     return ModelList(data=[_named(request, request.app.name)])
 
 
-@routes.get("/v1/models/{name}", responses=_KEPT_OUT | _NO_MODEL)
+@routes.get("/v1/models/{name:path}", responses=_KEPT_OUT | _NO_MODEL)
 async def model(request: Request, name: str) -> ModelCard:
     """The one model, by its name."""
     return _named(request, name)

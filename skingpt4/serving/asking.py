@@ -14,10 +14,10 @@ import anyio
 from anyio import CapacityLimiter, to_thread
 
 from skingpt4.chat.conversation import Chat, Conversation
-from skingpt4.demo.visitors.decoding import Decoder
 from skingpt4.prompts import until_stop, without_open_end
 from skingpt4.serving.faults import RefusedError
 from skingpt4.serving.wire import AssistantMessage, ImagePart, TextPart, UserMessage
+from skingpt4.web.decoding import Decoder
 
 if TYPE_CHECKING:
     from PIL.Image import Image

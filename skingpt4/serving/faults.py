@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import JSONResponse
 
 from skingpt4.chat.questions import QuestionError
-from skingpt4.demo.logs import LOGGER, places
+from skingpt4.engines.vllm_engine import VllmError
 from skingpt4.errors import ImageError, SettingsError, SkinGPTError
 from skingpt4.serving.wire import Fault, FaultBody
+from skingpt4.web.logs import LOGGER, places
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
 
 RETRY_SECONDS = 5
 FAILED = "The server failed; its log says where. The same request may work another time."
+_NO_OBJECT = "The body is no JSON object. Send one, with the header Content-Type: application/json."
+_WORDS = {  # for pydantic's kinds of errors whose own words are about Python
+    "extra_forbidden": "There is no such field, or this model cannot do what it asks for. Leave it out.",
+    "missing": "It is missing.",
+    "model_type": "An object was expected.",
+    "model_attributes_type": "An object was expected.",
+    "union_tag_invalid": "Its {discriminator} must be one of {expected_tags}.",
+    "union_tag_not_found": "It has no {discriminator}.",
+    "none_required": "This model cannot make use of it. Leave it out.",
+}
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
@@ -50,6 +62,9 @@ def refusal(error: SkinGPTError) -> JSONResponse:
         return fault(error.status, str(error), error.param, error.code)
     if isinstance(error, (QuestionError, ImageError, SettingsError)):
         return fault(400, str(error))
+    if isinstance(error, VllmError):
+        LOGGER.error(places(error))
+        return fault(503, "The decoder's server does not answer, or refuses. Try again later.")
     return failure(error)
 
 
@@ -60,12 +75,27 @@ def failure(error: BaseException) -> JSONResponse:
 
 
 def of_validation(errors: Sequence[Any]) -> tuple[str, str]:
-    """What pydantic found first, in words, and the field's name. Nothing that was sent is repeated."""
-    first = errors[0]
-    field = ".".join(str(part) for part in first["loc"] if part != "body")[:100]
-    message = str(first["msg"]).removeprefix("Value error, ")
-    field = field.encode("utf-8", "replace").decode()
-    return (f"{field}: {message}" if field else f"{message}. A JSON object was expected."), field
+    """What pydantic found, in words, and the field's name. No value that was sent is repeated.
+
+    Of a field that takes several kinds pydantic tells for each why it is not that; the one that fits best was meant.
+    """
+    meant = max(errors, key=lambda error: (len(_path(error["loc"])), not error["type"].endswith("_type")))
+    path = _path(meant["loc"])
+    if not path or meant["type"] == "json_invalid":
+        return _NO_OBJECT, ""
+    field = ".".join(path)[:100].encode("utf-8", "replace").decode()
+    words = _WORDS.get(meant["type"], "").format(**meant.get("ctx", {}))
+    return f"{field}: {words or str(meant['msg']).removeprefix('Value error, ')}", field
+
+
+def _path(location: Sequence[str | int]) -> list[str]:
+    """Names and numbers that lead to a value, without `body` and without the kinds that pydantic tried."""
+    path = [str(part) for part in location[1:2]]
+    for before, part in pairwise(location[1:]):
+        is_kind = isinstance(before, int) or part in ("str", "constrained-str") or "[" in str(part)
+        if not is_kind:
+            path.append(str(part))
+    return path
 
 
 def add_handlers(app: FastAPI) -> None:

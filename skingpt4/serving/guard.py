@@ -5,23 +5,25 @@ from __future__ import annotations
 import asyncio
 import secrets
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import anyio
 
 from skingpt4.serving.faults import RefusedError, busy, failure, fault, refusal
 from skingpt4.vocabulary import NOT_A_DIAGNOSIS
+from skingpt4.web.address import origin_host
+from skingpt4.web.connections import ARRIVING_SECONDS
 
 if TYPE_CHECKING:
     from starlette.middleware import Middleware
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from skingpt4.demo.server.access import Access
+    from skingpt4.web.address import Address
 
 OPEN_PATHS = ("/healthz", "/readyz")  # for whoever watches the server; they tell nothing else
 BODY_LIMIT_BYTES = 32_000_000  # a photograph of 20 MB in base64, and words
 DRAINED_BYTES = 128_000_000  # read and thrown away, so that the client hears the answer instead of a broken line
 HELD_BYTES = 256_000_000  # of all requests that are here at one time
+TOO_SLOW = "The request did not arrive in time. Send smaller pictures, or try a better connection."
 HEADERS = {
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
@@ -29,13 +31,13 @@ HEADERS = {
 }
 
 
-def layers(access: Access, key: str) -> list[Middleware]:
+def layers(at: Address, key: str) -> list[Middleware]:
     """With a key, whoever has it; without one, programs of this computer, and no web page that its user visits."""
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     strangers = [
-        Middleware(TrustedHostMiddleware, allowed_hosts=access.host_names, www_redirect=False),
+        Middleware(TrustedHostMiddleware, allowed_hosts=at.host_names, www_redirect=False),
         Middleware(NoWebPages),
     ]
     return [Middleware(SafeAnswers), *([Middleware(Key, key=key)] if key else strangers), Middleware(WholeBody)]
@@ -100,22 +102,15 @@ class NoWebPages:
         if scope["type"] == "http":
             headers = Headers(scope=scope)
             origin = headers.get("origin")
-            if origin is not None and _netloc(origin) != headers.get("host"):
+            if origin is not None and origin_host(origin) != headers.get("host"):
                 await fault(403, "Without an API key no requests of web sites are answered.")(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
-def _netloc(origin: str) -> str | None:
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:  # http://[
-        return None
-
-
 class WholeBody:
     """Reads a request's body, of bounded size, before anything is done with it; and ends what is being done as soon as
-    the client goes. `server/connections.py` of the demo ends bodies that do not come.
+    the client goes. `web/connections.py` ends bodies of which nothing more comes.
     """
 
     def __init__(self, app: ASGIApp):
@@ -129,7 +124,11 @@ class WholeBody:
         chunks: list[bytes] = []
         try:
             try:
-                whole = await self._read(receive, chunks)
+                with anyio.fail_after(ARRIVING_SECONDS):
+                    whole = await self._read(receive, chunks)
+            except TimeoutError:
+                await fault(408, TOO_SLOW)(scope, receive, send)
+                return
             except RefusedError as error:
                 await refusal(error)(scope, receive, send)
                 return

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import os
+import re
 import threading
 from typing import TYPE_CHECKING
 
-from skingpt4.demo.server.access import Access, is_loopback, listen
 from skingpt4.errors import SettingsError
 from skingpt4.settings import Settings
+from skingpt4.web.address import Address, is_loopback, listen
+from skingpt4.web.process import prepare_process
 
 if TYPE_CHECKING:
-    import uvicorn
-
     from skingpt4.serving.app import Application
+    from skingpt4.web.server import Server
 
 KEY = "SKINGPT4_API_KEY"
 CLOSING_SECONDS = 10  # for answers that still stream
+PHOTOGRAPH_PATHS = re.compile(r"^/v1/(chat/completions|report)$")
 
 
-def access_of(host: str, port: int, key: str) -> Access:
+def address_of(host: str, port: int, key: str) -> Address:
     """Raises `SettingsError` where others could reach a server without a key."""
-    access = Access(host, port)
-    if not is_loopback(access.address) and not key:
+    at = Address(host, port)
+    if not is_loopback(at.address) and not key:
         raise SettingsError(
             f"With --host {host} other computers reach the server. Set a key in the environment first, for example\n"
             f'  export {KEY}="$(openssl rand -hex 32)"\nand give it to your programs. Without a key only this computer '
@@ -30,26 +31,22 @@ def access_of(host: str, port: int, key: str) -> Access:
         )
     if key and not (key.isascii() and key.isprintable() and " " not in key):
         raise SettingsError(f"{KEY} holds a space or a sign that cannot stand in a header; use letters and digits.")
-    return access
+    return at
 
 
-def serve(settings: Settings, access: Access, key: str, name: str, at_once: int, waiting: int) -> int:
+def serve(settings: Settings, at: Address, key: str, name: str, at_once: int, waiting: int) -> int:
     """Answer until Ctrl-C or SIGTERM; returns the exit code.
 
     Requests that come before the model is loaded are told so. Raises `SkinGPTError` for what the user can mend.
     """
-    from skingpt4.demo.logs import keep_out_of_logs
-    from skingpt4.demo.server.connections import allow_many_files
-
-    os.umask(0o077)
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    with listen(access) as listening:
+    prepare_process()
+    with listen(at) as listening:
         from skingpt4.serving.app import Application
+        from skingpt4.web.logs import keep_out_of_logs
 
         keep_out_of_logs()
-        allow_many_files()
-        app = Application(access, key, name, at_once, waiting)
-        server = server_of(app)
+        app = Application(at, key, name, at_once, waiting)
+        server = server_for(app)
         failed: list[Exception] = []
 
         def load() -> None:
@@ -60,7 +57,7 @@ def serve(settings: Settings, access: Access, key: str, name: str, at_once: int,
                 failed.append(error)
                 server.should_exit = True
 
-        where = f"http://{access.url_host}:{listening.getsockname()[1]}"
+        where = f"http://{at.url_host}:{listening.getsockname()[1]}"
         print(f"Listening at {where}/v1 {'with' if key else 'without'} an API key. Loading the model …", flush=True)
         threading.Thread(target=load, name="load", daemon=True).start()
         server.run(sockets=[listening])
@@ -77,15 +74,8 @@ def load_into(app: Application, settings: Settings) -> None:
     app.service = Service(load_chat(settings), settings, app.places, app.metrics)
 
 
-def server_of(app: Application) -> uvicorn.Server:
-    """uvicorn, with connections that have deadlines and no log of who asked what."""
-    import uvicorn
+def server_for(app: Application) -> Server:
+    """With deadlines for those who ask, and time for their photographs."""
+    from skingpt4.web.server import server_of
 
-    from skingpt4.demo.server.connections import ACCEPTED_AT_ONCE, ConnectionWithDeadlines
-
-    return uvicorn.Server(
-        uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, ws="none", lifespan="on",
-            timeout_graceful_shutdown=CLOSING_SECONDS, http=ConnectionWithDeadlines, backlog=ACCEPTED_AT_ONCE,
-        )
-    )  # fmt: skip
+    return server_of(app, PHOTOGRAPH_PATHS, CLOSING_SECONDS)

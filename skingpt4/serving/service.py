@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from anyio import CapacityLimiter, to_thread
 
@@ -24,6 +25,10 @@ from skingpt4.serving.places import Places
 from skingpt4.serving.wire import ChatRequest, FinishReason, ReportRequest
 from skingpt4.settings import Settings
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -39,7 +44,7 @@ class Piece:
 class Service:
     """Answers requests. places and metrics are the server's, which is there before its model.
 
-    A `transformers` decoder answers what comes together in one batch; vLLM's server does so itself; any other engine
+    A `transformers` decoder answers what comes together in one batch; vLLM does so itself; any other engine
     goes from one conversation to the next, token by token. `close()` ends its helpers.
     """
 
@@ -48,7 +53,7 @@ class Service:
         self.settings = settings
         self.notice = " ".join(notices(settings))
         self._places, self._metrics = places, metrics
-        many = self._batching is not None or bool(settings.model.engine_url)
+        many = self._batching is not None or settings.model.engine == "vllm"
         self._threads = CapacityLimiter(places.at_once if many else 1)
         self._encoder = CapacityLimiter(1)
         self._eyes = Eyes()
@@ -73,11 +78,12 @@ class Service:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._places.take(count))
             images = [await self._eyes.open(url) for turn in turns for url in turn.pictures]
-            features = await to_thread.run_sync(self.chat.encode_many, images, limiter=self._encoder)
+            features = await self._encode(images)
             del images
             conversations = [conversation_of(self.chat, turns, features) for _ in samplings]
             going = {}
             for index, (conversation, sampling) in enumerate(zip(conversations, samplings, strict=True)):
+                stack.callback(conversation.forget)  # a client that goes leaves a traceback that holds this frame
                 pieces = until(conversation.stream(turns[-1].question, sampling), asked.stops)
                 going[index] = await stack.enter_async_context(aclosing(stepwise(pieces, self._threads)))
             while going:  # each makes its tokens whoever is listened to
@@ -96,12 +102,21 @@ class Service:
         sampling = asked.sampling(secrets.randbelow(1 << 62))
         report = None
         async with self._places.take(1):
-            steps = report_steps(self.chat, await self._eyes.open(asked.image), self.settings, sampling)
-            async with aclosing(stepwise(steps, self._threads)) as progress:
-                async for step in progress:
-                    report = step.report
+            picture = await self._eyes.open(asked.image)
+            seen = self.chat.start_from_features((await self._encode([picture]))[0])
+            steps = report_steps(self.chat, picture, self.settings, sampling, seen)
+            try:
+                async with aclosing(stepwise(steps, self._threads)) as progress:
+                    async for step in progress:
+                        report = step.report
+            finally:
+                seen.forget()
         assert report is not None
         return report
+
+    async def _encode(self, images: list[Image]) -> Tensor:
+        """Features float[n, Q, 768]. Of one request at a time: a large encoder needs much memory for each."""
+        return await to_thread.run_sync(self.chat.encode_many, images, limiter=self._encoder)
 
     def _first_word(self, started: float) -> None:
         if started:

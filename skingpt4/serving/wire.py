@@ -13,6 +13,8 @@ from skingpt4.engines.sampling import Sampling
 
 MOST_CHOICES = 8
 MOST_MESSAGES = 256
+MOST_STOPS = 4
+LONGEST_STOP = 200  # characters: every piece of an answer is compared with every beginning of it
 _NO_SYSTEM = (
     "This model was trained with one system text of its own and follows no other. "
     "Leave system messages out, and say what you want in the user's message."
@@ -55,12 +57,18 @@ class UserMessage(Wire):
 
 
 class AssistantMessage(Wire):
-    """An earlier answer, as it was given."""
+    """An earlier answer, as it was given. The `openai` client's `model_dump()` has more fields, all null here."""
 
     role: Literal["assistant"]
     content: str | list[TextPart]
+    refusal: None = None
+    annotations: None = None
+    audio: None = None
+    function_call: None = None
+    tool_calls: None = None
 
 
+StopString = Annotated[str, Field(max_length=LONGEST_STOP)]
 Message = Annotated[UserMessage | AssistantMessage, Field(discriminator="role")]
 
 
@@ -102,7 +110,7 @@ class ChatRequest(Decoding):
     model: str
     messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES)]
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
-    stop: str | Annotated[list[str], Field(max_length=4)] | None = None
+    stop: StopString | Annotated[list[StopString], Field(max_length=MOST_STOPS)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     """The newer name of `max_tokens`."""
     stream: bool | None = None

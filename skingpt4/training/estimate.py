@@ -18,7 +18,7 @@ from skingpt4.errors import SettingsError
 from skingpt4.settings import Settings
 from skingpt4.training import memory
 from skingpt4.training.inputs.features import caches_features
-from skingpt4.weights.quantize import PACKAGE_OF, wanted_quantization
+from skingpt4.weights.quantize import PACKAGE_OF
 
 GIB = 1 << 30
 FREE_SHARE = 0.03  # of a device's memory stays free: fragments, and cards that offer less than their name says
@@ -96,7 +96,7 @@ def estimate(settings: Settings, device: Device) -> list[Part]:
     """The parts that one process needs at the largest moment of a training step."""
     model, run = settings.model, settings.run
     plan = memory.plan_decoder(model.llama_model)
-    dtype, kind = _dtype(model.precision, device), wanted_quantization(model)
+    dtype, kind = _dtype(model.precision, device), plan.kind(model)
     decoder = memory.decoder_bytes(plan, dtype, kind)
     whole = SHARDED_LAYERS * decoder.layer if run.shard_decoder and device.count > 1 else 0
     stated = f" ({plan.statement})" if plan.statement else ""
@@ -128,8 +128,9 @@ def changes(settings: Settings, device: Device) -> Iterator[Change]:
     if not caches_features(settings.data) and settings.model.freeze_vit and settings.model.freeze_qformer:
         cached.data.cached_views = 4
         given.append("data.cached_views=4")
-    now = wanted_quantization(settings.model)
-    for kind in KINDS[KINDS.index(now) :]:
+    plan = memory.plan_decoder(settings.model.llama_model)
+    now = plan.kind(settings.model)
+    for kind in (now,) if plan.stored_kind else KINDS[KINDS.index(now) :]:
         tried = deepcopy(cached)
         tried.model.decoder_quantization = kind
         yield _largest_batch(tried, device, [*given, *([f"model.decoder_quantization={kind}"] if kind != now else [])])

@@ -25,7 +25,7 @@ from skingpt4.settings import ModelSettings
 from skingpt4.weights.build import empty_encoder, kept_dtypes
 from skingpt4.weights.decoder import decoder_config, empty_decoder
 from skingpt4.weights.files import weights_path
-from skingpt4.weights.quantize import quantised_matrices, stored_bytes
+from skingpt4.weights.quantize import quantised_matrices, stored_bytes, stored_quantization, wanted_quantization
 
 BEFORE_IMAGE, AFTER_IMAGE = 8, 56  # tokens of template and question: more than the project's own have
 # LLaMA's published sizes, for a decoder whose folder is not there: width, layers, heads, intermediate width.
@@ -40,6 +40,15 @@ class DecoderPlan:
     name: str
     statement: str
 
+    @property
+    def stored_kind(self) -> str:
+        """int8 or nf4 where its files are so already; else ""."""
+        return stored_quantization(self.config)
+
+    def kind(self, settings: ModelSettings) -> str:
+        """In what its matrices are kept: int8, nf4, or "" for the precision of the settings."""
+        return wanted_quantization(settings) or self.stored_kind
+
 
 def plan_decoder(llama_model: str) -> DecoderPlan:
     """The configuration behind `model.llama_model`: its `config.json`, or where its folder is missing the published
@@ -47,7 +56,7 @@ def plan_decoder(llama_model: str) -> DecoderPlan:
     """
     folder = weights_path(llama_model)
     if folder.is_dir():
-        return DecoderPlan(decoder_config(folder), folder.name, "")
+        return DecoderPlan(decoder_config(folder, may_be_quantised=True), folder.name, "")
     found = re.search(r"(?<!\d)(7|13)b(?![a-z])", folder.name.lower())
     if found is None:
         raise WeightsError(

@@ -20,7 +20,7 @@ from skingpt4.settings import ModelSettings, Settings
 from skingpt4.tokenizer import load_tokenizer
 from skingpt4.weights.catalogue import advice, needed
 from skingpt4.weights.checkpoint import checkpoint_settings, find_checkpoint, load_checkpoint, require_width
-from skingpt4.weights.convert import eva_tensors, interpolate_positions, load_strictly, qformer_tensors
+from skingpt4.weights.convert import TIMM_HEADS, eva_tensors, interpolate_positions, load_strictly, qformer_tensors
 from skingpt4.weights.decoder import decoder_shape, load_decoder
 from skingpt4.weights.files import find_file, places_of, read_tensors, weights_path
 from skingpt4.weights.quantize import require_package, wanted_quantization
@@ -206,15 +206,15 @@ def _require_tokens(vision: VisionEncoder, settings: ModelSettings) -> None:
 
 
 def _load_vit(backbone: nn.Module, settings: ModelSettings, dtype: torch.dtype) -> None:
-    tensors = read_tensors(weights_path(settings.vit_weights))
+    tensors, own = read_tensors(weights_path(settings.vit_weights)), backbone.state_dict()
     if settings.vit_model == "eva_clip_g":
         tensors = eva_tensors(tensors, settings.vit_depth)
     else:
-        tensors = {key: value for key, value in tensors.items() if not key.startswith("head.")}
-    own = backbone.state_dict().get("pos_embed")
-    if own is not None and "pos_embed" in tensors:
-        patches = int(backbone.patch_embed.num_patches)  # type: ignore[union-attr, arg-type]
-        tensors["pos_embed"] = interpolate_positions(tensors["pos_embed"], patches, own.shape[1] - patches)
+        tensors = {key: value for key, value in tensors.items() if key in own or not key.startswith(TIMM_HEADS)}
+    patches = getattr(getattr(backbone, "patch_embed", None), "num_patches", 0)
+    if patches and "pos_embed" in own and "pos_embed" in tensors:
+        extra = own["pos_embed"].shape[1] - patches
+        tensors["pos_embed"] = interpolate_positions(tensors["pos_embed"], patches, extra)
     kept_in = kept_dtypes(backbone, dtype)
     load_strictly(backbone, tensors, settings.vit_weights, lambda name: kept_in[name], "vision transformer")
 

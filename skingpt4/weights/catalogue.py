@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skingpt4.settings import ModelSettings
-from skingpt4.weights.files import REPOSITORY
+from skingpt4.weights.files import DEFAULT_FOLDER, REPOSITORY
 
-DEFAULT_FOLDER = Path("weights")  # what the shipped settings name
 _LAVIS = "https://storage.googleapis.com/sfr-vision-language-research/LAVIS/models/BLIP2"
 _DRIVE = "https://drive.usercontent.google.com/download?export=download&confirm=t&id="
 _LLAMA1 = "LLaMA, non-commercial research"
@@ -112,7 +111,9 @@ _TABLE = (
     ),
     Published(
         "Llama-2-7b-chat-hf", "Llama-2-7b-chat", _LLAMA2 + ", gated", 13.5,
-        repository="meta-llama/Llama-2-7b-chat-hf", remark=_OTHER_DECODER,
+        repository="meta-llama/Llama-2-7b-chat-hf",
+        remark="MiniGPT-4's projection for it takes no Q-Former and fits nothing here: train your own, with "
+        "model.chat_template=llama2.",
     ),
 )  # fmt: skip
 
@@ -123,6 +124,7 @@ _KINDS = {
     "vit_weights": "EVA-CLIP-g (eva_vit_g.pth), or the weights of the timm model that model.vit_model names",
     "q_former_model": "BLIP-2's Q-Former (blip2_pretrained_flant5xxl.pth)",
     "llama_model": "the decoder's Hugging Face directory, e.g. a merged Vicuna (config.json, weights, tokenizer.model)",
+    "gguf": "the decoder as a GGUF file: write it with `skingpt4 export --to gguf`, or take a published one",
     "ckpt": "a projection: MiniGPT-4's pretrained_minigpt4.pth, a released SkinGPT-4, or the output folder of your run",
 }
 
@@ -153,12 +155,17 @@ def needed(model: ModelSettings, with_encoder: bool = True) -> dict[str, str]:
     return {key: getattr(model, key) for key in keys}
 
 
+def needed_to_talk(model: ModelSettings) -> dict[str, str]:
+    """`needed`, and the file of its own that an engine runs the decoder from."""
+    return {**needed(model), **({"gguf": model.gguf} if model.engine == "llamacpp" else {})}
+
+
 def advice(key: str, value: str) -> str:
     """What the missing file of a setting is, and how to get it."""
     published = published_as(value)
     if published is None:
         return _KINDS[key]
-    folder = Path(value).parent if "://" not in value else DEFAULT_FOLDER
+    folder = DEFAULT_FOLDER if "://" in value or value == published.repository else Path(value).parent
     return (
         f"{published.what} ({published.size}; {published.licence}): `skingpt4 weights download {published.name} "
         f"--to {folder}`, from {published.source}"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # LAVIS's `eva_vit_g.pth`: timm's names. BLIP-2 uses 39 of its 40 blocks and neither final norm nor head.
 EVA_LEFTOVER = re.compile(r"(norm|head|fc_norm)\.(weight|bias)")
 EVA_BLOCK = re.compile(r"blocks\.(\d+)\.")
+TIMM_HEADS = ("head.", "head_dist.")  # classifiers of ImageNet in the files of timm's other vision transformers
 
 # LAVIS's `blip2_pretrained_*.pth` -> `transformers`' Blip2QFormerModel. Applied in order.
 LAVIS_QFORMER_RENAMES = (
@@ -82,7 +83,7 @@ def eva_tensors(tensors: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:
     """The first `depth` blocks of `eva_vit_g.pth` (or a file of the same form), leftovers dropped; or the vision
     transformer of a `transformers` BLIP-2.
     """
-    if _is_transformers(tensors):
+    if is_whole_model(tensors):
         start = "vision.backbone."
         found = from_transformers(tensors)
         return {key.removeprefix(start): value for key, value in found.items() if key.startswith(start)}
@@ -112,7 +113,7 @@ def projection_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A released or own checkpoint's trained tensors under our names, leftovers dropped; or all but the decoder of a
     `transformers` BLIP-2.
     """
-    if _is_transformers(tensors):
+    if is_whole_model(tensors):
         return from_transformers(tensors)
     renamed = {}
     for key, value in tensors.items():
@@ -178,7 +179,8 @@ def to_transformers(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def _is_transformers(tensors: Mapping[str, Tensor]) -> bool:
+def is_whole_model(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether these are the tensors of a `transformers` BLIP-2."""
     return "vision_model.embeddings.class_embedding" in tensors
 
 

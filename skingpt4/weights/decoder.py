@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 from transformers.utils import logging
 
 from skingpt4.errors import WeightsError
+from skingpt4.tokenizer import why_unreadable
 from skingpt4.weights.convert import LANGUAGE_MODEL
 from skingpt4.weights.files import WEIGHT_FILES, parts_of, read_tensors, some, weight_file
 from skingpt4.weights.quantize import finish, quantization_config, stored_quantization
@@ -21,22 +22,25 @@ LONG_BYTES = 1 << 30
 DELTA_NORM = 0.1  # a LLaMA's last norm has weights of the order of 1, the difference of two of them of 0.01
 
 # Persistent buffers of older `transformers` that are computed now: Vicuna's files of 2023 carry the first.
-KNOWN_LEFTOVERS = ("rotary_emb.inv_freq", "attn.masked_bias", "attn.bias", "attention.masked_bias", "attention.bias")
+KNOWN_LEFTOVERS = (
+    ".rotary_emb.inv_freq", ".attn.masked_bias", ".attn.bias", ".attention.masked_bias", ".attention.bias",
+)  # fmt: skip
 
 
 def decoder_config(directory: Path, may_be_quantised: bool = False) -> PretrainedConfig:
-    """Its `config.json`. Raises `WeightsError` where that is missing, unreadable, or of a quantised decoder (with
-    may_be_quantised: of one in another form than `skingpt4 export --to decoder` writes).
+    """Its `config.json`, of a whole model that of its language model. Raises `WeightsError` where that is missing,
+    unreadable, asks for its publisher's code, or is of a quantised decoder (with may_be_quantised: of one in another
+    form than `skingpt4 export --to decoder` writes).
     """
     if not (directory / "config.json").is_file():
         raise WeightsError(
             f"{directory} has no config.json; llama_model must be a Hugging Face directory of the merged decoder."
         )
     try:
-        config = AutoConfig.from_pretrained(str(directory), local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise WeightsError(f"{directory / 'config.json'} cannot be read: {error}") from error
-    if config.model_type == "blip-2":  # a whole model, exported by this package or Salesforce's: its language model
+        config = AutoConfig.from_pretrained(str(directory), local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # whatever a wrong value makes the family's own class run into
+        raise WeightsError(f"{directory / 'config.json'} cannot be read: {why_unreadable(error)}") from error
+    if hasattr(config, "text_config"):  # a whole model, exported by this package or another's: its language model
         rows = getattr(config, "decoder_vocab_size", config.text_config.vocab_size)
         config = config.text_config
         config.vocab_size = rows  # without the image placeholder's
@@ -60,16 +64,26 @@ def decoder_shape(directory: Path) -> tuple[int, int]:
 def empty_decoder(config: PretrainedConfig, directory: Path) -> PreTrainedModel:
     """The decoder of this configuration on `meta`: names and shapes, no values. directory: for the error message.
 
-    Raises `WeightsError` where the configuration is of no causal language model.
+    Raises `WeightsError` where the configuration is of no causal language model, or of one without a memory of keys
+    and values, from which turns and candidates go on.
     """
+    file = directory / "config.json"
     try:
         with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config)
+            decoder = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except ValueError as error:
         raise WeightsError(
-            f"{directory / 'config.json'} is of a {config.model_type!r}, which is no causal language model that "
+            f"{file} is of a {config.model_type!r}, which is no causal language model that "
             "transformers knows; llama_model must be one, e.g. a LLaMA."
         ) from error
+    except Exception as error:  # whatever a wrong value makes the family's own class run into
+        raise WeightsError(f"{file} describes no decoder that can be built: {error!r}. Download it again.") from error
+    if decoder._is_stateful:
+        raise WeightsError(
+            f"{file} is of a {config.model_type!r}, whose state cannot be taken back to an earlier word; llama_model "
+            "must be a decoder whose every layer has attention, e.g. a LLaMA."
+        )
+    return decoder
 
 
 def require_merged(directory: Path) -> None:
@@ -111,11 +125,12 @@ def load_decoder(
     quantization = quantization or stored
     made = quantization_config(quantization, dtype) if quantization else None
     empty = empty_decoder(config, directory)
-    tensors = None if stored else _stored_tensors(directory, empty, dtype)
+    places = {} if stored else stored_tensors(directory, empty)
+    tensors = {name: _ReadWhenIndexed(place, dtype) for name, place in places.items()}
     try:
         with _bar_if_long(decoder_files(directory)):
             decoder, report = type(empty).from_pretrained(
-                str(directory) if stored else None, config=config, state_dict=tensors, dtype=dtype,
+                str(directory) if stored else None, config=config, state_dict=tensors or None, dtype=dtype,
                 device_map=device_map or {"": device}, output_loading_info=True, ignore_mismatched_sizes=True,
                 attn_implementation=attention_implementation(dtype, device),
                 quantization_config=None if stored else made,
@@ -136,35 +151,48 @@ def vocabulary_names(decoder: PreTrainedModel) -> set[str]:
     return {name for name, own in decoder.named_parameters(remove_duplicate=False) if id(own) in wide}
 
 
-def _stored_tensors(directory: Path, empty: PreTrainedModel, dtype: torch.dtype) -> dict[str, _StoredTensor]:
-    """What the directory's files hold of the decoder; of a whole model, its language model without the placeholder."""
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where a tensor of a decoder is. rows: how many of those in the file are the decoder's; None = all."""
+
+    file: Path
+    name: str
+    rows: int | None = None
+
+    def of(self, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The decoder's tensor among those of its file: that one itself, or a copy of fewer rows."""
+        stored = tensors[self.name]
+        return stored if self.rows in (None, len(stored)) else stored[: self.rows].clone()
+
+
+def stored_tensors(directory: Path, empty: PreTrainedModel) -> dict[str, StoredTensor]:
+    """What the directory's files hold of the decoder, by its own names; of a whole model, its language model without
+    the placeholder's rows. empty: that decoder. Raises `WeightsError` as `decoder_files`, and for torn files.
+    """
     places = {name: file for file in decoder_files(directory) for name in read_tensors(file)}
     if not any(name.startswith(LANGUAGE_MODEL) for name in places):
-        return {name: _StoredTensor(file, name, dtype) for name, file in places.items()}
+        return {name: StoredTensor(file, name) for name, file in places.items()}
     rows = dict.fromkeys(vocabulary_names(empty), empty.config.vocab_size)
     return {
-        (own := name.removeprefix(LANGUAGE_MODEL)): _StoredTensor(file, name, dtype, rows.get(own))
+        (own := name.removeprefix(LANGUAGE_MODEL)): StoredTensor(file, name, rows.get(own))
         for name, file in places.items()
         if name.startswith(LANGUAGE_MODEL)
     }
 
 
 @dataclass(frozen=True)
-class _StoredTensor:
-    """A tensor that is read when it is indexed, as `transformers` does with a safetensors file's slices.
+class _ReadWhenIndexed:
+    """A tensor as `transformers` takes it from a safetensors file's slices.
 
     The file is opened anew each time: a mapping of a whole file keeps every page that was read, so that a decoder
     converted from fp16 to `dtype` would count twice in the process's memory until its last shard is done.
     """
 
-    file: Path
-    name: str
+    place: StoredTensor
     dtype: torch.dtype
-    rows: int | None = None
 
     def __getitem__(self, index: Any) -> torch.Tensor:
-        stored = read_tensors(self.file)[self.name]
-        stored = (stored if self.rows is None else stored[: self.rows])[index]
+        stored = self.place.of(read_tensors(self.place.file))[index]
         return stored if stored.dtype == self.dtype else stored.clone()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 import pickle
 import re
 import zipfile
@@ -22,22 +23,42 @@ if TYPE_CHECKING:
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 INDEX = ".index.json"
 # Where torch.hub keeps what the original downloaded by itself.
-TORCH_HUB_FOLDER = Path("~/.cache/torch/hub/checkpoints")
+TORCH_HUB_FOLDER = "~/.cache/torch/hub/checkpoints"
+DEFAULT_FOLDER = Path("weights")  # where `weights download` puts files, and what the shipped settings name
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")  # a name on the Hugging Face Hub: OWNER/NAME
 
 
 def weights_path(value: str) -> Path:
     """Where the file or folder of a setting is (`places_of`); its own path where it is nowhere."""
     name = resolve_path(value)
-    return next((place for place in places_of(name) if place.exists()), Path(name).expanduser())
+    return next((place for place in places_of(name) if _is_there(place)), _at_home(name))
 
 
 def find_file(name: str) -> Path | None:
     """The file that a setting names, in the first of its places that has it; of a Hugging Face directory, that which
     opens its weights.
     """
-    found = (place if place.is_file() else weight_file(place) for place in places_of(name))
+    there = (place for place in places_of(name) if _is_there(place))
+    found = (place if place.is_file() else weight_file(place) for place in there)
     return next((file for file in found if file), None)
+
+
+def _is_there(place: Path) -> bool:
+    """Raises `WeightsError` where that cannot be said: a folder that may not be read, no name that a file can have."""
+    try:
+        place.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        shown = str(place)[:200]
+        raise WeightsError(f"{shown!r} cannot be looked at: {why}. Name a file that you may read.") from error
+    return True
+
+
+def _at_home(name: str) -> Path:
+    """With `~` replaced; the `~` of somebody who is not known here stays."""
+    return Path(os.path.expanduser(name))
 
 
 def weight_file(directory: Path) -> Path | None:
@@ -71,23 +92,23 @@ def _index(file: Path, part: str) -> dict[str, Any]:
 def places_of(name: str) -> list[Path]:
     """Every place where the file or folder of a setting is looked for.
 
-    Its own path first (for a URL, as upstream writes it, its last part in known folders); then its last part in the
-    user's folders (`skingpt4 weights use`); then, for a name like `lmsys/vicuna-7b-v1.5`, what the Hugging Face cache
-    of this computer has of that repository.
+    Its own path first. Of a URL, as upstream writes it, and of a name like `lmsys/vicuna-7b-v1.5` the last part in
+    `weights/`, where `weights download` puts it; of a URL also where torch.hub keeps it. Then the last part in the
+    user's folders (`skingpt4 weights use`), and what the Hugging Face cache of this computer has of a repository.
     """
     last = Path(name).name
-    if "://" in name:
-        own = [Path("weights") / last, TORCH_HUB_FOLDER.expanduser() / last]
-    else:
-        own = [Path(name).expanduser()]
-    return own + [folder / last for folder in weights_folders() if last] + _cached_repository(name)
+    is_url, is_repository = "://" in name, REPOSITORY.fullmatch(name)
+    own = [] if is_url else [_at_home(name)]
+    downloaded = [DEFAULT_FOLDER / last] if is_url or is_repository else []
+    torch_hub = [_at_home(TORCH_HUB_FOLDER) / last] if is_url else []
+    users = [folder / last for folder in weights_folders() if last]
+    cached = _cached_repository(name) if is_repository else []
+    return list(dict.fromkeys([*own, *downloaded, *torch_hub, *users, *cached]))
 
 
 def _cached_repository(name: str) -> list[Path]:
     from huggingface_hub import try_to_load_from_cache
 
-    if not REPOSITORY.fullmatch(name):
-        return []
     config = try_to_load_from_cache(name, "config.json")
     return [Path(config).parent] if isinstance(config, str) else []
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from skingpt4.durable import remove, replacing
 from skingpt4.errors import SettingsError, WeightsError
 from skingpt4.weights.checkpoint import DecoderIdentity
-from skingpt4.weights.decoder import decoder_config, decoder_files, empty_decoder
+from skingpt4.weights.decoder import StoredTensor, decoder_config, empty_decoder, stored_tensors
 from skingpt4.weights.files import read_tensors, some
 from skingpt4.weights.gguf_file import HASH_KEY
 
@@ -54,8 +55,9 @@ def write_gguf(decoder_directory: Path, file: Path, quantization: str) -> Path:
             _require_disk(file, tensors, 4 if quantization == "f32" else 2)
             _write_plain(decoder_directory, config, tensors, partial, quantization)
             return file
-        _require_disk(file, tensors, 3)  # bytes per number: 16 bits, and at most 8.5 beside them
         half = partial.with_name(f"{partial.name}.16bit")
+        remove(half)  # what a killed process left, so that its room counts as free
+        _require_disk(file, tensors, 3)  # bytes per number: 16 bits, and at most 8.5 beside them
         try:
             _write_plain(decoder_directory, config, tensors, half, _stored_kind(tensors))
             _quantize(half, partial, quantization)
@@ -69,12 +71,16 @@ class _Tensor:
     page that was read.
     """
 
-    def __init__(self, file: Path, name: str, shape: tuple[int, ...], heads: int):
-        self.file, self.name, self.shape, self._heads = file, name, shape, heads
+    def __init__(self, place: StoredTensor, shape: tuple[int, ...], heads: int):
+        self.shape, self._place, self._heads = shape, place, heads
+
+    def stored(self) -> torch.Tensor:
+        """As it is in its file."""
+        return self._place.of(read_tensors(self._place.file))
 
     def read(self) -> torch.Tensor:
         """In llama.cpp's order."""
-        stored = read_tensors(self.file)[self.name]
+        stored = self.stored()
         if not self._heads:
             return stored
         return stored.unflatten(0, (self._heads, 2, -1)).transpose(1, 2).reshape(stored.shape)
@@ -84,8 +90,9 @@ def _tensors(config: PretrainedConfig, directory: Path) -> dict[str, _Tensor]:
     """Every tensor that the file will have, by its name there."""
     from gguf import MODEL_ARCH, get_tensor_name_map
 
-    places = {name: file for file in decoder_files(directory) for name in read_tensors(file)}
-    expected = {name: tuple(value.shape) for name, value in empty_decoder(config, directory).named_parameters()}
+    empty = empty_decoder(config, directory)
+    places = stored_tensors(directory, empty)
+    expected = {name: tuple(value.shape) for name, value in empty.named_parameters()}
     missing = sorted(expected.keys() - places.keys())
     if missing:
         raise WeightsError(f"The decoder in {directory} lacks {len(missing)} tensors: {some(missing)}.")
@@ -93,7 +100,7 @@ def _tensors(config: PretrainedConfig, directory: Path) -> dict[str, _Tensor]:
     heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
     return {
         str(names.get_name(name, try_suffixes=(".weight", ".bias"))): _Tensor(
-            places[name], name, shape, heads.get(name.split(".")[-2], 0)
+            places[name], shape, heads.get(name.split(".")[-2], 0)
         )
         for name, shape in expected.items()
     }
@@ -203,7 +210,7 @@ def _quantize(source: Path, target: Path, quantization: str) -> None:
     """llama.cpp's quantiser, with its usual mixture: the head in more bits than the layers."""
     import torch
 
-    from skingpt4.engines.llamacpp_library import last_error, library
+    from skingpt4.engines.llamacpp_library import last_errors, library
 
     lib = library()
     wanted = lib.llama_model_quantize_default_params()
@@ -211,14 +218,13 @@ def _quantize(source: Path, target: Path, quantization: str) -> None:
     wanted.ftype = getattr(lib, f"LLAMA_FTYPE_MOSTLY_{kinds[quantization]}")
     wanted.nthread = torch.get_num_threads()
     wanted.max_buf_size = 1 << 30  # bytes of a tensor in memory at once
-    if lib.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(wanted)):
-        raise WeightsError(f"llama.cpp could not write the decoder in {quantization}: {last_error()}.")
+    if lib.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(wanted)):
+        raise WeightsError(f"llama.cpp could not write the decoder in {quantization}: {last_errors()}.")
 
 
 def _stored_kind(tensors: dict[str, _Tensor]) -> str:
     """The 16 bits that lose nothing of what the files hold: bf16 of bf16, else f16."""
-    stored = read_tensors(tensors["token_embd.weight"].file)[tensors["token_embd.weight"].name].dtype
-    return "bf16" if str(stored) == "torch.bfloat16" else "f16"
+    return "bf16" if str(tensors["token_embd.weight"].stored().dtype) == "torch.bfloat16" else "f16"
 
 
 def _require_family(config: PretrainedConfig, directory: Path) -> None:

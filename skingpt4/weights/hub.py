@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from http.client import REQUESTED_RANGE_NOT_SATISFIABLE
 from pathlib import Path
 
+from skingpt4.durable import locked
 from skingpt4.errors import WeightsError
 from skingpt4.weights.catalogue import Published
 from skingpt4.weights.files import what_it_is
@@ -25,7 +28,8 @@ from skingpt4.weights.files import what_it_is
 # Weights of a decoder, preferred first; a repository may have both.
 WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 BESIDE = ("*.json", "*.model", "*.txt", "*.jinja", "LICENSE*", "USE_POLICY*")  # configuration, tokenizer, licence
-TEXTS = (".json", ".txt", ".jinja", ".md")  # what may be text; where weights were expected, text is a web page
+NO_TEXT = (".safetensors", ".bin", ".pth")  # where these were expected, text is a web page
+NOBODY_CHANGES = (*NO_TEXT, ".model")  # a configuration may have been changed where it is, and stays so
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ def download(published: Published, folder: Path) -> Path:
     """Fetch what is not there yet into `folder`; returns the file, or the decoder's folder.
 
     An interrupted call is continued by the next one. Raises `WeightsError`: no connection, nothing at that address, a
-    licence to accept first, no room, a file that is not what was published.
+    licence to accept first, no room, a file that is not what was published, another download of the same file.
     """
     with _in_words(published, folder):
         files = _files_of(published)
@@ -57,9 +61,15 @@ def _files_of(published: Published) -> list[RemoteFile]:
     """What is published, with sizes and hashes, asked of the server; nothing is fetched."""
     if published.url:
         return [RemoteFile(published.name, published.url, _size_of(published.url), published.sha256)]
-    from huggingface_hub import HfApi, hf_hub_url
+    from huggingface_hub import HfApi, constants, hf_hub_url
 
-    listed = HfApi().model_info(published.repository, files_metadata=True).siblings or []
+    try:
+        listed = HfApi().model_info(published.repository, files_metadata=True).siblings or []
+    except json.JSONDecodeError as error:
+        raise WeightsError(
+            f"{constants.ENDPOINT} does not answer as the Hugging Face Hub does. Check HF_ENDPOINT, and whether this "
+            "network wants a log-in first."
+        ) from error
     sizes = {file.rfilename: file for file in listed}
     wanted = [published.file] if published.file else _of_a_decoder(list(sizes))
     if not wanted or wanted[0] not in sizes:
@@ -109,37 +119,72 @@ def _require_room(files: list[RemoteFile], folder: Path) -> None:
 
 def _fetch(file: RemoteFile, path: Path, on_hub: bool) -> None:
     """One file, whole and checked, or no file of that name. What there is already of it is kept and continued."""
-    from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # documented, not in an __all__
-
     if path.is_file():
-        is_text = file.name.endswith(TEXTS)  # a configuration that somebody changed stays theirs
-        if not is_text and file.size_bytes and path.stat().st_size != file.size_bytes:
+        differs = file.size_bytes and path.stat().st_size != file.size_bytes
+        if differs and file.name.endswith(NOBODY_CHANGES):
             raise WeightsError(
                 f"{path} is there with {path.stat().st_size:,} bytes; the published one has {file.size_bytes:,}. "
                 "Move it away, then call again."
             )
         return
     part = _part(path)
-    if file.size_bytes and _bytes_of(part) > file.size_bytes:
-        part.unlink()  # of another version
+    part.touch()
+    with _alone(part):
+        _fetch_rest(file, part, on_hub)
+        _require_right(part, file)
+        part.replace(path)
+
+
+def _fetch_rest(file: RemoteFile, part: Path, on_hub: bool) -> None:
+    """What `part` still lacks."""
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.file_download import http_get
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # documented, not in an __all__
+
     headers = build_hf_headers() if on_hub else {}  # the token is for the Hub only
     with part.open("ab") as opened:
-        http_get(
-            file.url, opened, resume_size=opened.tell(), headers=headers, expected_size=file.size_bytes or None,
-            displayed_filename=file.name,
-        )  # fmt: skip
+        if file.size_bytes and opened.tell() > file.size_bytes:  # of another version
+            opened.seek(0)
+            opened.truncate()
+        start = opened.tell()
+        try:
+            http_get(
+                file.url, opened, resume_size=start, headers=headers, expected_size=file.size_bytes or None,
+                displayed_filename=file.name,
+            )  # fmt: skip
+        except HfHubHTTPError as error:
+            if error.response.status_code != REQUESTED_RANGE_NOT_SATISFIABLE:
+                raise
+            if error.response.headers.get("Content-Range") != f"bytes */{start}":  # else it is whole, as is told now
+                part.unlink()
+                raise WeightsError(f"{part} is not of what {file.url} has now. It was deleted; call again.") from error
         opened.flush()
         os.fsync(opened.fileno())
-    _require_right(part, file)
-    part.replace(path)
+
+
+@contextmanager
+def _alone(part: Path) -> Iterator[None]:
+    """Raises `WeightsError` where another process is fetching into this file."""
+    try:
+        lock = locked(part)
+    except BlockingIOError as error:
+        raise WeightsError(
+            f"{part} is being written by another process at this moment. Wait for its end, then call again."
+        ) from error
+    except OSError:
+        lock = None  # a file system that knows no locks
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
 
 
 def _require_right(part: Path, file: RemoteFile) -> None:
     """Raise `WeightsError`, and delete the file, where it is not what was published."""
     found = _sha256(part) if file.sha256 else ""
     wrong = f"its SHA-256 is {found}, and {file.sha256} was published" if found != file.sha256 else ""
-    if not file.name.endswith(TEXTS):
+    if file.name.endswith(NO_TEXT):
         wrong = what_it_is(part) or wrong  # what a log-in page or "too many downloads" looks like
     if wrong:
         part.unlink()
@@ -172,6 +217,7 @@ def _in_words(published: Published, folder: Path) -> Iterator[None]:
         EntryNotFoundError,
         GatedRepoError,
         HfHubHTTPError,
+        HFValidationError,
         HTTPError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
@@ -182,6 +228,8 @@ def _in_words(published: Published, folder: Path) -> Iterator[None]:
         yield
     except OfflineModeIsEnabled as error:
         raise WeightsError("HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) is set: nothing is fetched. Unset it.") from error
+    except HFValidationError as error:
+        raise WeightsError(f"{published.repository!r} is no name of a repository: {error}") from error
     except GatedRepoError as error:
         raise WeightsError(
             f"{published.source} gives its files only to who accepted its licence. Accept it on that page, make a "
@@ -213,4 +261,8 @@ def _in_words(published: Published, folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise WeightsError(f"The disk of {folder} is full ({error}). {again} Make room first.") from error
+        if error.errno is None:  # huggingface_hub counts what came
+            raise WeightsError(
+                f"{published.source} sent more or fewer bytes than it had said. Call again: what fits is kept."
+            ) from error
         raise WeightsError(f"{published.name} cannot be written to {folder}: {error}") from error

@@ -94,6 +94,15 @@ def test_without_record_and_figures_the_card_says_so(tmp_path: Path) -> None:
     assert "Do not rely on a model without figures." in text
 
 
+def test_the_code_of_the_card_takes_any_stop(tmp_path: Path) -> None:
+    generation = {"stop_strings": ['say "ID"\n'], "suppress_tokens": [7]}
+    (tmp_path / "generation_config.json").write_text(json.dumps(generation), encoding="utf-8")
+    write_card(tmp_path, "transformers", Settings().model, "x", [], None)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert r'stop_sequence="say \"ID\"\n"' in text
+    assert '"suppress_tokens": [7]' in text
+
+
 def test_the_embedded_model_in_every_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for form, file in {"transformers": "processor_config.json", "decoder": "model.safetensors"}.items():
         assert run("--to", form, "--out", tmp_path / form) == 0
@@ -125,7 +134,7 @@ def test_what_does_not_go_together(arguments: list[str], message: str, tmp_path:
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_there_stays(tmp_path: Path) -> None:
+def test_what_is_there_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(SettingsError, match="is there already; name a folder that is new or empty"):
         run("--to", "pth", "--out", tmp_path)
@@ -134,6 +143,10 @@ def test_what_is_there_stays(tmp_path: Path) -> None:
     assert (tmp_path / "mine.txt").read_text() == "mine"
     (tmp_path / "empty").mkdir()
     assert run("--to", "pth", "--out", tmp_path / "empty") == 0
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(SettingsError, match=r"--out \. is the folder that you are in"):
+        run("--to", "pth", "--out", ".")
 
 
 def test_an_export_that_fails_leaves_nothing(tiny_settings: Settings, tmp_path: Path) -> None:
@@ -150,6 +163,14 @@ def test_an_evaluation_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text("[]")
     with pytest.raises(DataError, match="has no figures"):
         run("--to", "pth", "--out", tmp_path / "out", "--evaluation", tmp_path)
+
+
+@pytest.mark.parametrize("form", ["transformers", "decoder", "pth"])
+def test_a_disk_that_is_too_small(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: argparse.Namespace(free=50_000))
+    with pytest.raises(WeightsError, match=r"MB are to be written and 0\.1 MB are free on the disk of --out"):
+        run("--to", form, "--out", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,11 @@ def test_list_names_everything_that_is_published(capsys: pytest.CaptureFixture[s
         assert expected in told
 
 
+def test_options_want_a_settings_file() -> None:
+    with pytest.raises(SettingsError, match="give it as --cfg-path FILE"):
+        run("list", "--options", "model.engine=llamacpp")
+
+
 def test_list_of_a_settings_file(
     tiny_settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_checkpoints: Path
 ) -> None:
@@ -57,6 +63,15 @@ def test_list_of_a_settings_file(
     assert "missing" in by_setting["model.q_former_model"]
     assert "weights download blip2_pretrained_flant5xxl.pth --to weights" in by_setting["model.q_former_model"]
     assert "missing" in by_setting["model.ckpt"] and "the output folder of your run" in by_setting["model.ckpt"]
+
+
+def test_list_names_the_file_of_an_engine(
+    tiny_settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_settings.model.engine, tiny_settings.model.gguf = "llamacpp", "weights/none.gguf"
+    assert run("list", "--cfg-path", yaml_of(tiny_settings, tmp_path)) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("model.gguf"))
+    assert "missing" in line and "skingpt4 export --to gguf" in line
 
 
 def test_use_writes_one_file_and_shows_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,30 +99,46 @@ def test_download_of_what_is_there(tiny_settings: Settings, tmp_path: Path, caps
     assert "model.ckpt: output/mine is in no table of published files. It is a projection" in capsys.readouterr().out
 
 
-def test_a_decoder_comes_from_the_mirror_and_is_found_afterwards(tmp_path: Path) -> None:
-    """As a user would: the mirror by `HF_ENDPOINT`, in a process of its own, then `use`, then `list`."""
-    program = (
-        "import argparse, sys; from skingpt4.commands import weights; parser = argparse.ArgumentParser(); "
-        "weights.add(parser); arguments = parser.parse_args(); sys.exit(arguments.run(arguments))"
-    )
+VICUNA = {"config.json": b"{}", "pytorch_model.bin": b"\x00 weights"}
+STEP1 = str(Path(__file__).parents[2] / "configs/vicuna7b/step1.yaml")
+
+
+@pytest.fixture
+def call() -> Iterator[Callable[..., str]]:
+    """As a user would: in a process of its own, with a mirror by `HF_ENDPOINT`; returns what was printed."""
     with HubServer(
-        files={"Vision-CAIR/vicuna-7b": {"config.json": b"{}", "pytorch_model.bin": b"\x00 weights"}}
+        files={"Vision-CAIR/vicuna-7b": VICUNA, "lmsys/vicuna-7b-v1.5": VICUNA, "own/decoder": VICUNA}
     ) as hub:
         # A page that another test showed in this process has turned the hub off.
         environment = os.environ | {"HF_ENDPOINT": hub.url, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
         environment |= {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0"}
 
-        def call(*argv: str) -> str:
-            ended = subprocess.run(
-                [sys.executable, "-c", program, *argv], env=environment, capture_output=True, text=True, timeout=120
-            )
-            assert ended.returncode == 0, ended.stderr
+        def one_call(*argv: str) -> str:
+            command = [sys.executable, "-m", "skingpt4", "weights", *argv]
+            ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+            assert ended.returncode == 0, ended.stdout + ended.stderr
             return ended.stdout
 
-        told = call("download", "vicuna-7b", "--to", "models")
-        assert "Vicuna-7B v0" in told and "LLaMA, non-commercial research" in told
-        assert "Settings find it there after: skingpt4 weights use models" in told
+        yield one_call
+
+
+def test_a_decoder_comes_from_the_mirror_and_is_found_afterwards(call: Callable[..., str], tmp_path: Path) -> None:
+    told = call("download", "vicuna-7b", "--to", "models")
+    assert "Vicuna-7B v0" in told and "LLaMA, non-commercial research" in told
+    assert "Settings find it there after: skingpt4 weights use models" in told
     assert json.loads((tmp_path / "models" / "vicuna-7b" / "config.json").read_text()) == {}
     call("use", "models")
-    listed = call("list", "--cfg-path", str(Path(__file__).parents[2] / "configs/vicuna7b/step1.yaml"))
-    assert str(tmp_path / "models" / "vicuna-7b") in listed
+    assert str(tmp_path / "models" / "vicuna-7b") in call("list", "--cfg-path", STEP1)
+
+
+@pytest.mark.parametrize("name", ["lmsys/vicuna-7b-v1.5", "own/decoder"])
+def test_settings_may_name_a_repository(
+    name: str, call: Callable[..., str], tiny_settings: Settings, tmp_path: Path
+) -> None:
+    """One of the table, and one that is not."""
+    tiny_settings.model.llama_model = name
+    settings = str(yaml_of(tiny_settings, tmp_path))
+    told = call("download", "--cfg-path", settings)
+    folder = Path("weights") / name.split("/")[1]
+    assert f"in {folder}\n" in told and "weights use" not in told
+    assert call("download", "--cfg-path", settings) == "Everything is there.\n"

@@ -11,8 +11,9 @@ import pytest
 
 from skingpt4.cli import main
 from skingpt4.demo.server import launch as demo_page
-from skingpt4.demo.server.access import LOOPBACK, Access, access_of, accounts_of, listen
+from skingpt4.demo.server.access import Access, access_of, accounts_of
 from skingpt4.errors import DeviceError, SettingsError
+from skingpt4.web.address import LOOPBACK, listen
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST", "::1", "[::1]", "127.8.8.8"])
@@ -140,7 +141,7 @@ def taken_port() -> Iterator[int]:
 def test_a_taken_port_is_told_and_the_next_one_found(taken_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DeviceError, match=rf"Port {taken_port} of 127.0.0.1 is taken; choose another with --port"):
         listen(Access(port=taken_port))
-    monkeypatch.setattr("skingpt4.demo.server.access.PORTS", range(taken_port, taken_port + 50))
+    monkeypatch.setattr("skingpt4.web.address.PORTS", range(taken_port, taken_port + 50))
     with listen(Access()) as found:
         assert taken_port < found.getsockname()[1] < taken_port + 50
 

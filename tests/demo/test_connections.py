@@ -18,9 +18,8 @@ import httpx
 import pytest
 from visitors import Tab
 
-from skingpt4.demo import logs
-from skingpt4.demo.server import connections
 from skingpt4.demo.server.launch import OpenPage
+from skingpt4.web import connections, logs
 
 HEAD = b"GET /robots.txt HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CALL = b"POST /gradio_api/cancel HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
@@ -165,7 +164,7 @@ import resource, socket, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 from contextlib import ExitStack
 from types import SimpleNamespace
-from skingpt4.demo.logs import keep_out_of_logs
+from skingpt4.web.logs import keep_out_of_logs
 from skingpt4.demo.server.launch import _serve
 from test_connections import answering
 keep_out_of_logs()
@@ -201,7 +200,8 @@ def test_with_few_files_four_hundred_silent_ones_shut_nobody_out() -> None:
 def test_the_limit_of_files_is_raised() -> None:
     script = """
 import resource
-from skingpt4.demo.server.connections import allow_many_files, most_connections
+from skingpt4.web.connections import most_connections
+from skingpt4.web.process import allow_many_files
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
 assert most_connections() == 72

@@ -15,9 +15,9 @@ from demo_process import until
 from test_connections import CALL, HEAD, answering, closed_after
 from visitors import Tab
 
-from skingpt4.demo.server import connections
 from skingpt4.demo.server.launch import OpenPage, _serve
 from skingpt4.demo.visitors import sessions as sessions_module
+from skingpt4.web import connections
 
 
 @pytest.fixture(autouse=True)

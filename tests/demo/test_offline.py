@@ -97,7 +97,7 @@ def test_a_proxy_in_the_environment_is_not_asked(past: Past) -> None:
 def test_it_started_no_other_program(past: Past) -> None:
     # ctypes looks for libraries with ldconfig, gcc or ld; matplotlib, once in a new home, for fonts with fc-list.
     # The one that the page starts itself decodes pictures, and is watched by the same hook.
-    looking = re.compile(r"ldconfig|gcc|\bld\b|objdump|\bcc\b|uname|^\('fc-list'|visitors\.decoding import main")
+    looking = re.compile(r"ldconfig|gcc|\bld\b|objdump|\bcc\b|uname|^\('fc-list'|web\.decoding import main")
     assert [each for each in past.server.events(*PROGRAMS) if not looking.search(each)] == []
 
 

@@ -24,10 +24,10 @@ from upload_files import BAD, BOMB, encoded, grainy
 from visitors import Tab, file_value, jpeg
 
 from skingpt4.demo.page.words import READY
-from skingpt4.demo.visitors.decoding import CRASHED, LONGEST_SIDE_PX, as_png
 from skingpt4.demo.visitors.private_folder import PrivateFolder
 from skingpt4.demo.visitors.uploads import DRAINED_BYTES, TOO_BIG, UPLOAD_LIMIT
 from skingpt4.images import open_image
+from skingpt4.web.decoding import CRASHED, LONGEST_SIDE_PX, as_png
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 

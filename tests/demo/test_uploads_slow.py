@@ -12,10 +12,10 @@ from upload_files import many_scans
 from visitors import Tab, jpeg, upload_page
 
 from skingpt4.demo.visitors import uploads as uploads_module
-from skingpt4.demo.visitors.decoding import TOO_SLOW, Decoder, as_png
 from skingpt4.demo.visitors.sessions import Sessions
 from skingpt4.demo.visitors.uploads import TOO_MANY, Uploads
 from skingpt4.errors import ImageError
+from skingpt4.web.decoding import TOO_SLOW, Decoder, as_png
 
 
 def test_a_picture_that_takes_too_long_ends_the_decoder() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,12 +10,15 @@ from PIL import Image
 
 from skingpt4.cli import build_parser, main
 from skingpt4.commands.arguments import settings_of_arguments
+from skingpt4.engines.llamacpp_library import library
 
 COMMANDS = {
     "chat": ["--image", "photo.png", "--question", "What is it?"],
     "report": ["photo.png"],
     "evaluate": ["--data", "data"],
     "demo": [],
+    "predict": ["photos", "--out", "answers"],
+    "serve": [],
 }
 
 
@@ -70,16 +72,15 @@ def test_training_takes_no_engine(capsys: pytest.CaptureFixture[str]) -> None:
     assert "unrecognized arguments: --engine vllm" in capsys.readouterr().err
 
 
-def test_an_engine_without_its_package_is_told(folder: Path) -> None:
+def test_an_engine_without_its_package_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("vllm", "llama_cpp"):
+        monkeypatch.setitem(sys.modules, name, None)
+    library.cache_clear()
     (folder / "a.gguf").write_bytes(b"GGUF")
     asked = ["chat", *COMMANDS["chat"]]
-    program = f"""
-import sys
-sys.modules["vllm"] = sys.modules["llama_cpp"] = None
-from skingpt4.cli import main
-print(main([*{asked}, "--engine", "vllm"]), main([*{asked}, "--engine", "llamacpp", "--gguf", "a.gguf"]))
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout == "2 2\n" and "Traceback" not in done.stderr, done.stderr
-    assert "it is not installed. `pip install 'skingpt4[vllm]'` on a machine with a GPU" in done.stderr
-    assert "pip install 'skingpt4[llamacpp]'" in done.stderr
+    assert main([*asked, "--engine", "vllm"]) == main([*asked, "--engine", "llamacpp", "--gguf", "a.gguf"]) == 2
+    said = capsys.readouterr().err
+    assert "it is not installed. `pip install 'skingpt4[vllm]'` on a machine with a GPU" in said
+    assert "pip install 'skingpt4[llamacpp]'" in said

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -238,12 +237,3 @@ def test_stop_ends_an_answer_that_would_go_on(
     conversation.stop()
     said += "".join(stream)
     assert conversation.stopped and said.startswith("ae") and len(said) < 20
-
-
-def test_without_the_package_it_says_what_to_install(tiny_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny_settings.model.engine, tiny_settings.model.gguf = "llamacpp", "decoder.gguf"
-    monkeypatch.setitem(sys.modules, "llama_cpp", None)
-    library.cache_clear()
-    with pytest.raises(SettingsError, match=r"pip install 'skingpt4\[llamacpp\]'"):
-        load_chat(tiny_settings)
-    library.cache_clear()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedModel
@@ -74,10 +76,12 @@ def test_a_decoder_with_a_sliding_window_reads_again_what_it_let_go() -> None:
         assert greedy == list(engine.start().generate([prompt], Sampling(max_new_tokens=6)))
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.very_slow)])
 def test_a_compiled_decoder_says_the_same_also_where_its_memory_is_full(
-    llama: PreTrainedModel, monkeypatch: pytest.MonkeyPatch
+    llama: PreTrainedModel, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
+    """ "eager": the step is traced whole, as for any backend; what a C++ compiler makes of it takes minutes."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
     monkeypatch.setattr(memory, "FIRST_TOKENS", 16)
     plain, compiled = (TransformersEngine(llama, end_ids=[], compiled=wanted) for wanted in (False, True))
     state = compiled.start()

@@ -30,6 +30,8 @@ from skingpt4.settings import Settings
 from skingpt4.weights.build import build_model
 from skingpt4.weights.checkpoint import DecoderIdentity, save_checkpoint
 from skingpt4.weights.embedding_table import load_embedding
+from skingpt4.weights.export.blip2 import write_transformers
+from skingpt4.weights.export.decoder import write_decoder
 
 SIZES = {
     "vocab_size": 50, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -114,3 +116,11 @@ def test_a_projection_of_another_decoder_is_refused_before_a_server_is_asked_to_
     monkeypatch.setattr("skingpt4.engines.vllm_local.require_vllm", lambda: None)
     with pytest.raises(WeightsError, match="this checkpoint was trained for another decoder of the same width"):
         load_chat(tiny_settings)
+
+
+def test_of_an_exported_model_and_of_a_quantised_decoder(tiny_settings: Settings, tmp_path: Path) -> None:
+    decoder = Path(tiny_settings.model.llama_model)
+    write_transformers(tiny_settings, tmp_path / "whole")  # its embedding has a row for the image placeholder
+    write_decoder(decoder, tmp_path / "int8", "int8")
+    wanted = DecoderIdentity.of(load_embedding(decoder))
+    assert [DecoderIdentity.of(load_embedding(tmp_path / name)) for name in ("whole", "int8")] == [wanted, wanted]

@@ -1,69 +1,15 @@
-"""`skingpt4 predict`: from pictures to a table, whatever happens in between."""
+"""`skingpt4 predict`: from pictures to a table."""
 
 from __future__ import annotations
 
-import errno
-import os
-import signal
-import time
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from manifests import draw_data_set
-from predicted import rows_of, run, started
+from predicted import QUICK, rows_of, run, same, started
 
-from skingpt4.config import save_settings
-from skingpt4.errors import DataError, DeviceError, SettingsError
-from skingpt4.prediction import parts
-from skingpt4.prediction.asking import Asker
-from skingpt4.settings import Settings
+from skingpt4.errors import DataError, SettingsError
 from skingpt4.vocabulary import CLASSES, CLINICAL_PROMPTS
-
-QUICK = ("--max-new-tokens", "4", "--question", "What is it?", "--diagnoses", "none")
-
-
-@pytest.fixture
-def model(tiny_settings: Settings, tmp_path: Path) -> Path:
-    """A YAML file of a random model."""
-    save_settings(tiny_settings, tmp_path / "model.yaml")
-    return tmp_path / "model.yaml"
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Ten photographs in a folder; the sixth is torn."""
-    draw_data_set(tmp_path / "pictures", 10)
-    torn = tmp_path / "pictures" / "b" / "1.png"
-    torn.write_bytes(torn.read_bytes()[:60])
-    return tmp_path / "pictures"
-
-
-@pytest.fixture
-def each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every batch is written at once."""
-    monkeypatch.setattr(parts, "SECONDS_PER_PART", 0.0)
-
-
-def break_off(monkeypatch: pytest.MonkeyPatch, error: BaseException, after: int) -> list[int]:
-    """`ask` raises after so many calls; returns a list that grows by the number of pictures of each call."""
-    asked: list[int] = []
-    ask = Asker.ask
-
-    def breaking(self: Asker, given: Any) -> Any:
-        if len(asked) == after:
-            raise error
-        asked.append(len(given))
-        return ask(self, given)
-
-    monkeypatch.setattr(Asker, "ask", breaking)
-    return asked
-
-
-def same(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> bool:
-    """Equal but for the seconds."""
-    return [{**row, "seconds": 0} for row in one] == [{**row, "seconds": 0} for row in other]
 
 
 def test_a_bad_picture_is_a_row_with_its_error(
@@ -94,52 +40,6 @@ def test_the_three_places_to_write_to_hold_the_same(model: Path, pictures: Path,
     assert same(lines, pq.read_table(tmp_path / "out").sort_by("number").to_pylist())  # as others read such folders
 
 
-@pytest.mark.usefixtures("each_batch")
-@pytest.mark.parametrize("name", ["out.jsonl", "out"])
-def test_broken_off_it_goes_on_and_asks_nothing_twice(
-    name: str, model: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command = (pictures, "--cfg-path", model, *QUICK, "--out")
-    run(*command, tmp_path / "whole.parquet")
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        break_off(patch, KeyboardInterrupt(), after=2)
-        run(*command, tmp_path / name, "--batch-size", 3)
-    with monkeypatch.context() as patch:
-        asked = break_off(patch, KeyboardInterrupt(), after=99)
-        assert run(*command, tmp_path / name, "--batch-size", 2) == 0  # another size, and no other answers
-        assert sum(asked) == 4
-    found = rows_of(tmp_path / name) if "." in name else pq.read_table(tmp_path / name).sort_by("number").to_pylist()
-    assert same(found, pq.read_table(tmp_path / "whole.parquet").to_pylist())
-
-
-def test_what_was_gathered_is_written_when_it_is_broken_off(
-    model: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    break_off(monkeypatch, KeyboardInterrupt(), after=2)
-    with pytest.raises(KeyboardInterrupt):
-        run(pictures, "--cfg-path", model, *QUICK, "--batch-size", 3, "--out", tmp_path / "out")
-    assert parts.done_numbers(tmp_path / "out").tolist() == list(range(6))
-
-
-def test_other_answers_are_not_mixed(model: Path, pictures: Path, tmp_path: Path) -> None:
-    out, file = tmp_path / "out", tmp_path / "out.jsonl"
-    command = (pictures, "--cfg-path", model, "--out", out)
-    run(*command, *QUICK)
-    assert run(*command, *QUICK) == 0  # it is done
-    with pytest.raises(DataError, match=r"another prediction \(other plan\).*--force"):
-        run(*command, "--max-new-tokens", 4)
-    (pictures / "new.png").write_bytes((pictures / "a" / "0.png").read_bytes())
-    with pytest.raises(DataError, match=r"another prediction \(other pictures\)"):
-        run(*command, *QUICK)
-    (out / "mine.txt").write_text("stays", encoding="utf-8")
-    assert run(*command, *QUICK, "--force") == 0
-    assert pq.ParquetDataset(sorted(out.glob("*.parquet"))).read().num_rows == 11 and (out / "mine.txt").is_file()
-    run(pictures, "--cfg-path", model, *QUICK, "--out", file)
-    with pytest.raises(DataError, match=r"out.jsonl is there already; give --force"):
-        run(pictures, "--cfg-path", model, *QUICK, "--out", file)
-    assert run(pictures, "--cfg-path", model, *QUICK, "--out", file, "--force") == 0
-
-
 def test_where_no_picture_can_be_read_the_exit_code_says_so(model: Path, tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures" / "a.png").write_bytes(b"words")
@@ -165,6 +65,7 @@ def test_the_clinical_questions(model: Path, pictures: Path, tmp_path: Path) -> 
         (("--out", "x", "--batch-size", "0"), SettingsError, "--batch-size is 0; it must be 1 to 64"),
         (("--out", "x", "--diagnoses", "gone.txt"), SettingsError, "--diagnoses gone.txt cannot be read"),
         (("--out", "x", "--diagnoses", "empty.txt"), SettingsError, "holds no diagnosis"),
+        (("--out", "."), DataError, "is what is asked about; name another place"),
         (("--out", "dir.jsonl"), DataError, "is a folder already"),
         (("--out", "empty"), DataError, "is a file already"),
     ],
@@ -179,28 +80,6 @@ def test_what_cannot_be_is_told_before_anything_is_loaded(
         (tmp_path / name).touch()
     with pytest.raises(error, match=message):
         run(".", *arguments)
-
-
-def test_a_place_that_cannot_be_written_to_is_told(
-    model: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command = (pictures, "--cfg-path", model, *QUICK, "--out")
-    (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"cannot be written: .* call again"):
-        run(*command, tmp_path / "file" / "out.jsonl")
-
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch, pytest.raises(DataError, match="No space left on device"):
-        patch.setattr("pyarrow.parquet.write_table", full)
-        run(*command, tmp_path / "out.jsonl")
-    assert run(*command, tmp_path / "out.jsonl") == 0  # there is room again
-    with monkeypatch.context() as patch, pytest.raises(DeviceError, match="smaller --batch-size; what is done is kept"):
-        import torch
-
-        break_off(patch, torch.OutOfMemoryError("out of memory"), after=1)
-        run(*command, tmp_path / "other.jsonl", "--batch-size", 4)
 
 
 def test_the_small_model_of_the_package(tmp_path: Path) -> None:
@@ -237,29 +116,11 @@ def white_png() -> bytes:
 
 
 @pytest.mark.very_slow
-def test_killed_it_goes_on_where_it_was(model: Path, tmp_path: Path) -> None:
-    draw_data_set(tmp_path / "pictures", 64)
-    command = (tmp_path / "pictures", "--cfg-path", model, *QUICK, "--batch-size", 1, "--out")
-    file = tmp_path / "out.jsonl"
-    first = tmp_path / "out.jsonl.parts" / "part-000000000.parquet"
-    with started(*command, file) as process:
-        deadline = time.monotonic() + 240
-        while not first.is_file() and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    assert first.is_file() and not file.exists()
-    with started(*command, file) as process:
-        printed, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, printed[-2000:]
-    left = int(printed.split("Asking about ")[1].split()[0])
-    assert left < 64 and [row["number"] for row in rows_of(file)] == list(range(64))
-
-
-@pytest.mark.very_slow
-def test_two_processes_find_what_one_finds(model: Path, pictures: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])
+def test_two_processes_find_what_one_finds(launcher: str, model: Path, pictures: Path, tmp_path: Path) -> None:
     command = (pictures, "--cfg-path", model, *QUICK, "--batch-size", 2, "--out")
     run(*command, tmp_path / "one.jsonl")
-    with started(*command, tmp_path / "two.jsonl", processes=2) as process:
+    with started(*command, tmp_path / "two.jsonl", launcher=launcher) as process:
         printed, _ = process.communicate(timeout=400)
     assert process.returncode == 0 and printed.count("Wrote ") == 1, printed[-2000:]
     assert same(rows_of(tmp_path / "one.jsonl"), rows_of(tmp_path / "two.jsonl"))

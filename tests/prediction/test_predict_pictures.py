@@ -31,6 +31,12 @@ def test_a_folder_with_folders_below(tmp_path: Path) -> None:
     assert contents(found) == [name.encode() for name in found.names]
 
 
+def test_one_picture(tmp_path: Path) -> None:
+    (tmp_path / "arm.JPG").write_bytes(b"picture")
+    found = find_pictures(tmp_path / "arm.JPG")
+    assert list(found.names) == ["arm.JPG"] and contents(found) == [b"picture"]
+
+
 def test_a_name_that_is_no_utf8_can_be_written_down(tmp_path: Path) -> None:
     with open(os.fsencode(tmp_path) + b"/caf\xe9.png", "wb") as file:
         file.write(b"picture")
@@ -88,8 +94,8 @@ def test_what_holds_no_picture_is_told(tmp_path: Path) -> None:
     (tmp_path / "broken.parquet").write_bytes(b"words")
     for name, message in {
         "nowhere": "does not exist",
-        "empty": "holds no picture; a folder of pictures",
-        "letter.docx": "holds no picture; a folder of pictures",
+        "empty": "holds no picture; a picture or a folder of",
+        "letter.docx": "holds no picture; a picture or a folder of",
         "broken.parquet": "broken.parquet",
         "list.csv": "has no column `image`",
         "leads_out.csv": r"(?s)2 errors in its rows.*row 2.*row 3",

@@ -14,11 +14,11 @@ import openai
 from PIL import Image
 
 from skingpt4.chat.conversation import Chat
-from skingpt4.demo.server.access import Access, listen
 from skingpt4.serving.app import Application
-from skingpt4.serving.launch import server_of
+from skingpt4.serving.launch import server_for
 from skingpt4.serving.service import Service
 from skingpt4.settings import Settings
+from skingpt4.web.address import Address, listen
 
 
 class Running:
@@ -42,12 +42,12 @@ class Running:
 @contextmanager
 def running(chat: Chat | None, settings: Settings, key: str = "", **more: Any) -> Iterator[Running]:
     """Without a chat it is one whose model is not loaded yet."""
-    access = Access(port=0)
-    with listen(access) as listening:
-        app = Application(access, key, **more)
+    at = Address(port=0)
+    with listen(at) as listening:
+        app = Application(at, key, **more)
         if chat is not None:
             app.service = Service(chat, settings, app.places, app.metrics)
-        server = server_of(app)
+        server = server_for(app)
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -48,6 +49,16 @@ def test_the_commands_of_container_and_service_are_those_of_the_program() -> Non
     for command in (entry, start):
         assert Path(command[0]).name == "skingpt4"
         assert build_parser().parse_args(command[1:]).run.__module__ == "skingpt4.commands.serve"
+
+
+def test_the_containers_health_is_whether_the_model_is_loaded(chat: Chat, settings: Settings) -> None:
+    command = json.loads(commands_of("Dockerfile", r"^HEALTHCHECK [^\n]*CMD (\[.*?\])$"))
+    for loaded, code in ((None, 1), (chat, 0)):
+        with running(loaded, settings, key="the-key") as server:
+            program = command[-1].replace("8000", server.url.rsplit(":", 1)[1])
+            environment = {**os.environ, "http_proxy": "http://127.0.0.1:9"}  # as Docker passes a clinic's proxy on
+            done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, timeout=60)
+            assert done.returncode == code and done.stderr == b""
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd on this machine")

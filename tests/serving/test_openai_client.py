@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import httpx
 import openai
 import pytest
 from clients import Running, asks, data_url, picture
 
 from skingpt4.chat.conversation import Chat, Conversation
 from skingpt4.engines.sampling import Sampling
+from skingpt4.serving import faults, guard
 from skingpt4.vocabulary import EMBEDDED_NOTICE, NOT_A_DIAGNOSIS
 
 QUESTION = "Could you describe the skin disease in this image for me?"
@@ -140,3 +142,33 @@ def test_refusals_are_the_clients_own_errors(server: Running) -> None:
             model="skingpt4", messages=[{"role": "system", "content": "Be kind."}, asks("What is it?", data_url())]
         )
     assert caught.value.type == "invalid_request_error" and caught.value.param == "messages"
+
+
+def test_an_answer_goes_back_as_the_client_dumps_it(server: Running) -> None:
+    client, messages = server.openai(), [asks("What is it?", data_url())]
+    first = client.chat.completions.create(model="skingpt4", messages=messages, max_tokens=5).choices[0].message
+    said = []
+    for answer in (first.model_dump(), {"role": "assistant", "content": first.content}):  # nulls for all that it knows
+        completion = client.chat.completions.create(
+            model="skingpt4", messages=[*messages, answer, asks("And now?")], max_tokens=5
+        )
+        said.append(completion.choices[0].message.content)
+    assert said[0] == said[1]
+
+
+def test_who_is_sent_away_comes_again_by_itself(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenAI's client follows `Retry-After`."""
+    statuses: list[int] = []
+
+    def make_room(answer: httpx.Response) -> None:
+        statuses.append(answer.status_code)
+        monkeypatch.setattr(guard, "HELD_BYTES", 1 << 20)
+
+    monkeypatch.setattr(faults, "RETRY_SECONDS", 1)
+    monkeypatch.setattr(guard, "HELD_BYTES", 100)
+    with httpx.Client(trust_env=False, event_hooks={"response": [make_room]}) as line:
+        client = server.openai(http_client=line).with_options(max_retries=1)
+        completion = client.chat.completions.create(
+            model="skingpt4", messages=[asks("What is it?", data_url())], max_tokens=3
+        )
+    assert statuses == [429, 200] and completion.usage.completion_tokens == 3

@@ -22,7 +22,7 @@ from skingpt4.errors import SettingsError
 from skingpt4.model.skingpt4 import SkinGPT4
 from skingpt4.processor import Processor
 from skingpt4.serving import guard
-from skingpt4.serving.launch import access_of
+from skingpt4.serving.launch import address_of
 from skingpt4.settings import Settings
 
 KEY = "a-key-for-tests"
@@ -134,11 +134,11 @@ def test_without_the_key_nothing_but_health_is_told(chat: Chat, settings: Settin
 
 def test_others_are_let_in_with_a_key_only() -> None:
     with pytest.raises(SettingsError, match="SKINGPT4_API_KEY"):
-        access_of("0.0.0.0", 8000, "")
-    assert access_of("0.0.0.0", 8000, KEY).address == "0.0.0.0"
-    assert access_of("localhost", 8000, "").address == "localhost"
+        address_of("0.0.0.0", 8000, "")
+    assert address_of("0.0.0.0", 8000, KEY).address == "0.0.0.0"
+    assert address_of("localhost", 8000, "").address == "localhost"
     with pytest.raises(SettingsError, match="a space or a sign"):
-        access_of("0.0.0.0", 8000, "two words")
+        address_of("0.0.0.0", 8000, "two words")
 
 
 def test_without_a_key_web_pages_and_other_names_are_refused(server: Running) -> None:
@@ -200,6 +200,7 @@ def test_what_cannot_be_answered_is_told_in_words(server: Running, messages: lis
     [
         ("temperature", -1), ("temperature", 1e-9), ("top_p", 0), ("n", 0), ("n", "1"), ("max_tokens", 0), ("seed", -1),
         ("tools", []), ("logprobs", True), ("presence_penalty", 0.5), ("stop", ["a"] * 5), ("stream", "yes"),
+        ("stop", "a" * 201), ("stop", ["b" * 201]),
     ],
 )  # fmt: skip
 def test_a_field_that_cannot_be_kept_is_named(server: Running, field: str, value: object) -> None:
@@ -207,6 +208,40 @@ def test_a_field_that_cannot_be_kept_is_named(server: Running, field: str, value
         answer = client.post("/v1/chat/completions", json=body(**{field: value}))
     assert answer.status_code == 400
     assert field in answer.json()["error"]["message"]
+
+
+def of(**part: object) -> list[object]:
+    """One message with one part."""
+    return [{"role": "user", "content": [part]}]
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "said"),
+    [
+        ({"messages": of(type="image_url", image_url="data:…")}, "messages.0.content.0.image_url", "An object was"),
+        ({"messages": of(type="image")}, "messages.0.content.0", "'type' must be one of 'text', 'image_url'."),
+        ({"messages": of(type="text")}, "messages.0.content.0.text", "It is missing."),
+        ({"messages": [{"role": "user", "content": "x", "name": "Ann"}]}, "messages.0.name", "There is no such field"),
+        ({"messages": [{"content": "x"}]}, "messages.0", "It has no 'role'."),
+        ({"model": "skingpt4"}, "messages", "It is missing."),
+        ({"stop": ["a", 1]}, "stop.1", "valid string"),
+        ({"stop": ["a"] * 5}, "stop", "at most 4 items"),
+        ({"str": 1, "messages": [], "model": "x", "body": 2}, "messages", "at least 1 item"),
+    ],
+)
+def test_what_is_wrong_in_a_request_is_found_where_it_is(
+    server: Running, request_: dict[str, object], field: str, said: str
+) -> None:
+    request_ = request_ if "model" in request_ else body(**request_)
+    with server.http() as client:
+        error = client.post("/v1/chat/completions", json=request_).json()["error"]
+    assert error["param"] == field and error["message"].startswith(f"{field}: ") and said in error["message"]
+
+
+def test_json_that_is_not_called_so_is_told_so(server: Running) -> None:
+    with server.http() as client:
+        answer = client.post("/v1/chat/completions", content=json.dumps(body()))
+    assert answer.status_code == 400 and "Content-Type: application/json" in answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -221,5 +256,6 @@ def test_bodies_that_are_no_request_are_refused_in_the_one_shape(server: Running
 
 def test_paths_and_methods_that_do_not_exist_have_the_one_shape(server: Running) -> None:
     with server.http() as client:
-        for answer, status in ((client.get("/v2"), 404), (client.put("/v1/models"), 405)):
+        for method, path, status in (("GET", "/v2", 404), ("GET", "/healthz/", 404), ("PUT", "/v1/models", 405)):
+            answer = client.request(method, path)
             assert answer.status_code == status and answer.json()["error"]["message"]

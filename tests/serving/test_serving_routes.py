@@ -5,6 +5,7 @@ from __future__ import annotations
 from threading import Thread
 
 import httpx
+import openai
 import pytest
 from clients import Running, asks, body, data_url, picture, running
 
@@ -32,6 +33,14 @@ def test_a_report_needs_a_picture(server: Running) -> None:
     with server.http() as client:
         answer = client.post("/v1/report", json={"image": "https://example.org/arm.jpg"})
         assert answer.status_code == 400 and "no other address is fetched" in answer.json()["error"]["message"]
+
+
+def test_a_models_name_may_have_slashes(chat: Chat, settings: Settings) -> None:
+    with running(chat, settings, name="clinic/skin") as server:
+        client = server.openai()
+        assert client.models.retrieve("clinic/skin").id == "clinic/skin"
+        with pytest.raises(openai.NotFoundError, match="there is clinic/skin"):
+            client.models.retrieve("clinic/other")
 
 
 def test_before_the_model_is_loaded_requests_are_told_to_wait(chat: Chat, settings: Settings) -> None:

@@ -5,28 +5,14 @@ from __future__ import annotations
 import resource
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from train_process import same_weights, start_training
 from training_runs import write_yaml
 
 from skingpt4.config import load_settings
 from skingpt4.settings import Settings
 from skingpt4.training.runner import train
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 kB. (Mounting one needs root.)"""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True, text=True)
-    if mount.returncode:
-        pytest.skip(f"no small file system can be mounted here: {mount.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
 
 
 def test_a_full_file_system(small_disk: Path, tiny_settings: Settings, tmp_path: Path) -> None:

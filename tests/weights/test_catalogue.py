@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from skingpt4.config import load_settings
-from skingpt4.errors import SettingsError
+from skingpt4.errors import SettingsError, WeightsError
 from skingpt4.settings import ModelSettings
 from skingpt4.user_settings import use_weights, user_settings_file, weights_folders
 from skingpt4.weights.catalogue import PUBLISHED, advice, misfit, named, needed, published_as
@@ -134,6 +135,28 @@ def test_a_repository_in_the_hubs_cache(own_home: Path, monkeypatch: pytest.Monk
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("a" * 40)
     assert weights_path("lmsys/vicuna-7b-v1.5") == snapshot
+
+
+@pytest.mark.parametrize("name", ["lmsys/vicuna-7b-v1.5", "https://example.org/x/vicuna-7b-v1.5"])
+def test_what_was_downloaded_is_found_by_its_repository_or_address(name: str, own_home: Path) -> None:
+    (own_home / "weights" / "vicuna-7b-v1.5").mkdir(parents=True)
+    assert weights_path(name) == Path("weights/vicuna-7b-v1.5")
+    assert "skingpt4 weights download vicuna-7b-v1.5 --to weights`" in advice("llama_model", name)
+
+
+def test_a_path_that_cannot_be_looked_at_is_told() -> None:
+    """A name without a user stays as it is, as in a shell; one that no file can have says so."""
+    assert weights_path("~no-such-user/vicuna") == Path("~no-such-user/vicuna")
+    for path, why in {"a" * 5000: "File name too long", "a\0b": "null byte"}.items():
+        with pytest.raises(WeightsError, match=f"cannot be looked at: .*{why}"):
+            weights_path(path)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="nothing is closed to this user")
+def test_a_folder_that_may_not_be_read(own_home: Path) -> None:
+    (own_home / "closed").mkdir(mode=0)
+    with pytest.raises(WeightsError, match=r"Permission denied\. Name a file that you may read"):
+        weights_path(str(own_home / "closed" / "vicuna"))
 
 
 def test_a_later_use_replaces_an_earlier_one(own_home: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -171,6 +172,49 @@ def test_a_directory_that_is_no_decoder(tmp_path: Path) -> None:
     assert "config.json cannot be read" in message_of(folder)
     (folder / "config.json").write_text(json.dumps({"model_type": "unheard_of"}))
     assert "config.json cannot be read" in message_of(folder)
+
+
+def test_values_that_are_none(tmp_path: Path) -> None:
+    folder = write(tmp_path / "llm", llama_tensors())
+    for wrong in ({"hidden_size": "wide"}, {"num_attention_heads": 0}, {"quantization_config": "x"}):
+        (folder / "config.json").write_text(json.dumps(llama_config(TINY) | wrong))
+        assert "config.json cannot be read: " in message_of(folder)
+    (folder / "config.json").write_text(json.dumps(llama_config(TINY) | {"rope_scaling": {"type": "x", "factor": 2}}))
+    assert "config.json describes no decoder that can be built: KeyError('x')" in message_of(folder)
+
+
+def test_the_code_of_a_publisher_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is it asked about: a `y` may come from anywhere, e.g. from the questions given to `skingpt4 chat`."""
+    target = tmp_path / "it_ran"
+    (tmp_path / "own.py").write_text(f"open({str(target)!r}, 'w').close()")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "own", "auto_map": {"AutoConfig": "own.Config"}}))
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))
+    assert "it needs Python code of its publisher, which is never run" in message_of(tmp_path)
+    assert not target.exists()
+
+
+def test_the_language_model_of_one_with_eyes_of_its_own(tmp_path: Path) -> None:
+    """As Gemma 3 is published from 4B upwards."""
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = small | {"vocab_size": 80, "num_key_value_heads": 1, "head_dim": 8, "initializer_range": 0.2}
+    config = transformers.Gemma3Config(
+        text_config=text, vision_config=small | {"image_size": 28, "patch_size": 14}, mm_tokens_per_image=4,
+        image_token_index=5, boi_token_index=3, eoi_token_index=4,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    whole = transformers.Gemma3ForConditionalGeneration(config).eval()
+    whole.save_pretrained(tmp_path)
+    assert decoder_shape(tmp_path) == (80, 16)
+    decoder = load_decoder(tmp_path, torch.float32, CPU)
+    assert type(decoder).__name__ == "Gemma3ForCausalLM"
+    ids = torch.randint(6, 80, (2, 9))
+    with torch.inference_mode():
+        torch.testing.assert_close(decoder(ids).logits, whole(ids).logits)
+
+
+def test_a_state_that_cannot_be_taken_back(tmp_path: Path) -> None:
+    transformers.MambaConfig(num_hidden_layers=1).save_pretrained(tmp_path)
+    assert "is of a 'mamba', whose state cannot be taken back to an earlier word" in message_of(tmp_path)
 
 
 def test_a_vision_model_is_no_decoder(tmp_path: Path) -> None:

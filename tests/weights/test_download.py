@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,6 +131,62 @@ def test_a_part_of_other_content_is_found_by_its_hash(hub: HubServer, tmp_path: 
     assert (download(DECODER, tmp_path) / SHARD).read_bytes() == REPOSITORY[SHARD]
 
 
+def test_a_server_that_cannot_resume_sends_all_of_it(hub: HubServer, tmp_path: Path) -> None:
+    hub.ignores_range.add(SHARD)
+    part = tmp_path / "vicuna-tiny" / f"{SHARD}.part"
+    part.parent.mkdir()
+    part.write_bytes(REPOSITORY[SHARD][:50_000])
+    assert (download(DECODER, tmp_path) / SHARD).read_bytes() == REPOSITORY[SHARD]
+
+
+def test_a_whole_part_of_a_file_whose_size_nobody_told(hub: HubServer, tmp_path: Path) -> None:
+    """Killed before the last step, it would be asked for its next byte for ever, which no server has."""
+    content = b"\x00" + BYTES.randbytes(9_999)
+    published = on_the_web(hub, content)
+    hub.no_head.add("eva.pth")
+    (tmp_path / "eva.pth.part").write_bytes(content)
+    assert download(published, tmp_path).read_bytes() == content
+    (tmp_path / "eva.pth").unlink()
+    (tmp_path / "eva.pth.part").write_bytes(content + b"of another version")
+    assert "eva.pth.part is not of what" in message_of(published, tmp_path)
+    assert download(published, tmp_path).read_bytes() == content
+
+
+def test_two_at_once_do_not_mix_their_bytes(hub: HubServer, tmp_path: Path) -> None:
+    hub.held[SHARD] = threading.Event()
+    first = threading.Thread(target=download, args=(DECODER, tmp_path))
+    first.start()
+    while not hub.ranges_of(SHARD):  # it has begun to fetch, and has the file locked
+        first.join(0.01)
+    message = message_of(DECODER, tmp_path)
+    hub.held.pop(SHARD).set()
+    first.join()
+    assert f"{SHARD}.part is being written by another process" in message
+    assert (tmp_path / "vicuna-tiny" / SHARD).read_bytes() == REPOSITORY[SHARD]
+
+
+def test_a_licence_is_a_text_and_comes_too(hub: HubServer, tmp_path: Path) -> None:
+    """Without an ending, as Qwen's: it was taken for a web page, and the download ended."""
+    hub.files[DECODER.repository]["LICENSE"] = b"Apache License, Version 2.0"
+    assert (download(DECODER, tmp_path) / "LICENSE").read_bytes() == b"Apache License, Version 2.0"
+
+
+def test_a_mirror_that_is_none(hub: HubServer, tmp_path: Path) -> None:
+    hub.portal = b"<!DOCTYPE html><title>Hospital network: please log in</title>"
+    assert f"{hub.url} does not answer as the Hugging Face Hub does" in message_of(DECODER, tmp_path)
+
+
+def test_fewer_bytes_than_the_listing_says(hub: HubServer, tmp_path: Path) -> None:
+    hub.stated_size[SHARD] = len(REPOSITORY[SHARD]) + 5
+    message = message_of(DECODER, tmp_path)
+    assert "sent more or fewer bytes than it had said" in message and "force_download" not in message
+
+
+def test_a_name_that_the_hub_does_not_allow(hub: HubServer, tmp_path: Path) -> None:
+    unknown = Published("b", "", "", repository="lmsys/a--b")
+    assert "'lmsys/a--b' is no name of a repository" in message_of(unknown, tmp_path)
+
+
 def test_an_address_outside_the_hub(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same resuming and checking; and the hub's token goes to the hub only."""
     monkeypatch.setenv("HF_TOKEN", TOKEN)
@@ -189,18 +246,7 @@ def test_no_room_is_said_before_anything_is_fetched(hub: HubServer, tmp_path: Pa
     assert not any("/resolve/" in path for _, path, _, _ in hub.requests)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 kB. (Mounting one needs root.)"""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, text=True)
-    if mount.returncode:
-        pytest.skip(f"no small file system can be mounted here: {mount.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
+@pytest.mark.parametrize("small_disk", ["64k"], indirect=True)
 def test_a_disk_that_fills_up_while_the_bytes_come(hub: HubServer, small_disk: Path) -> None:
     """The server understates the size, as when somebody else writes to the same disk."""
     hub.stated_size[SHARD] = 0

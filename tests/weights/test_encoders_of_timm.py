@@ -61,6 +61,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # name, width, pixels of the patches' grid, tokens before it (class, registers), mean and std it was trained with
 ENCODERS = [
     ("vit_tiny_patch16_224", 192, 16, 1, HALVES, HALVES),
+    ("deit_tiny_distilled_patch16_224", 192, 16, 2, IMAGENET_MEAN, IMAGENET_STD),
     ("vit_tiny_r_s16_p8_224", 192, 32, 1, HALVES, HALVES),
     ("eva02_tiny_patch14_224", 192, 14, 1, CLIP_MEAN, CLIP_STD),
     ("vit_small_patch14_reg4_dinov2", 384, 14, 5, IMAGENET_MEAN, IMAGENET_STD),
@@ -117,6 +118,7 @@ def test_positions_of_another_vision_transformer_are_interpolated(tiny_settings:
     ("name", "expected"),
     [
         ("vit_enormous_patch99", "model.vit_model 'vit_enormous_patch99' is not a model of timm"),
+        ("vit_tiny_patch16_224.imagined", "Similar names: vit_tiny_patch16_224.augreg_in21k"),
         ("resnet18", "model.vit_model 'resnet18' is no vision transformer"),
     ],
 )

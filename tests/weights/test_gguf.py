@@ -27,6 +27,7 @@ from skingpt4.processor import Processor
 from skingpt4.settings import Settings
 from skingpt4.weights import gguf as gguf_writer
 from skingpt4.weights.checkpoint import DecoderIdentity, save_checkpoint
+from skingpt4.weights.export.blip2 import write_transformers
 from skingpt4.weights.gguf import write_gguf
 
 PROMPT = [[1, 40, 41, 42, 300, 7, 5, 360, 12]]
@@ -127,6 +128,26 @@ def test_what_cannot_be_written_is_told(tiny_settings: Settings, tmp_path: Path,
     assert not file.exists()
 
 
+def test_what_a_killed_export_left_is_no_room_that_lacks(tiny_settings: Settings, tmp_path: Path, monkeypatch) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise KilledError
+
+    directory, file = Path(tiny_settings.model.llama_model), tmp_path / "decoder.gguf"
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(gguf_writer, "_quantize", killed)
+        patch.setattr(gguf_writer, "remove", lambda _: None)
+        write_gguf(directory, file, "q8_0")
+    assert [left.suffix for left in tmp_path.iterdir()] == [".16bit"]
+    left: list[list[Path]] = []
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(gguf_writer.shutil, "disk_usage", lambda _: left.append(list(tmp_path.iterdir())) or usage)
+    write_gguf(directory, file, "q8_0")
+    assert left == [[]] and list(tmp_path.iterdir()) == [file]
+
+
 def test_a_lacking_tensor_is_named(tiny_settings: Settings, tmp_path: Path) -> None:
     directory = tmp_path / "llm"
     shutil.copytree(tiny_settings.model.llama_model, directory)
@@ -195,18 +216,61 @@ def test_another_size_is_refused(gguf_settings: Settings, tokenizer: Path, tmp_p
         load_chat(gguf_settings)
 
 
-def test_what_is_no_gguf_file_is_told_at_once(gguf_settings: Settings, tmp_path: Path) -> None:
-    gguf_settings.model.vit_weights = "not looked at yet"
-    for content, message in ((None, "does not exist"), (b"<html>", "is no GGUF file, or a torn one")):
+def test_what_is_no_gguf_file_is_told_before_anything_is_loaded(gguf_settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "encoder.pth").write_text("not looked at yet")
+    gguf_settings.model.vit_weights = str(tmp_path / "encoder.pth")
+    for content, message in (
+        (None, r"model.gguf .*page.gguf is no file"),
+        (b"<html>", "is no GGUF file, or a torn one"),
+        (b"GGUF", "page.gguf is torn"),
+    ):
         gguf_settings.model.gguf = str(tmp_path / "page.gguf")
         if content:
             (tmp_path / "page.gguf").write_bytes(content)
         with pytest.raises(WeightsError, match=message):
             load_chat(gguf_settings)
-
-
-def test_a_torn_file_is_told_in_llama_cpps_words(gguf_settings: Settings, tmp_path: Path) -> None:
-    whole = Path(gguf_settings.model.gguf).read_bytes()
-    Path(gguf_settings.model.gguf).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(WeightsError, match=r"llama.cpp cannot open .*decoder.gguf: \w+"):
+    (tmp_path / "page.gguf").unlink()
+    (tmp_path / "page.gguf").mkdir()
+    with pytest.raises(WeightsError, match="is no file"):
         load_chat(gguf_settings)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.999])
+def test_a_torn_file_is_told_before_anything_is_loaded(gguf_settings: Settings, tmp_path: Path, share: float) -> None:
+    (tmp_path / "encoder.pth").write_text("not looked at yet")
+    gguf_settings.model.vit_weights = str(tmp_path / "encoder.pth")
+    whole = Path(gguf_settings.model.gguf).read_bytes()
+    Path(gguf_settings.model.gguf).write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(WeightsError, match=r"decoder.gguf is torn, or newer .*Download it again"):
+        load_chat(gguf_settings)
+
+
+def test_a_file_that_is_no_decoder_is_told(gguf_settings: Settings) -> None:
+    writer = gguf.GGUFWriter(gguf_settings.model.gguf, "clip")
+    writer.add_uint32("clip.vision.embedding_length", 32)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    with pytest.raises(WeightsError, match="says no width or has no vocabulary, so it is no decoder"):
+        load_chat(gguf_settings)
+
+
+def test_a_decoder_that_llama_cpp_cannot_open_is_told_in_its_words(gguf_settings: Settings) -> None:
+    whole = Path(gguf_settings.model.gguf).read_bytes()
+    other = whole.replace(b"blk.1.ffn_up.weight", b"blk.1.ffn_UP.weight")
+    Path(gguf_settings.model.gguf).write_bytes(other)
+    with pytest.raises(WeightsError, match=r"llama.cpp cannot open .*decoder.gguf: .*ffn_up"):
+        load_chat(gguf_settings)
+
+
+def test_a_name_in_any_script_is_opened(gguf_settings: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "Mein Modell – 皮膚.gguf"
+    Path(gguf_settings.model.gguf).rename(file)
+    gguf_settings.model.gguf = str(file)
+    assert load_chat(gguf_settings).engine.context_tokens == TINY.llama_positions
+
+
+def test_the_decoder_of_an_exported_model(tiny_settings: Settings, tmp_path: Path) -> None:
+    write_transformers(tiny_settings, tmp_path / "whole")
+    one = write_gguf(Path(tiny_settings.model.llama_model), tmp_path / "one.gguf", "f16")
+    assert write_gguf(tmp_path / "whole", tmp_path / "two.gguf", "f16").read_bytes() == one.read_bytes()

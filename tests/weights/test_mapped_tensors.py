@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from skingpt4.weights.decoder import _StoredTensor
+from skingpt4.weights.decoder import StoredTensor, _ReadWhenIndexed
 from skingpt4.weights.files import read_tensors
 
 MEGABYTE = 1 << 20
@@ -46,7 +46,7 @@ def test_opening_reads_nothing_and_conversion_leaves_no_pages(form: str, tmp_pat
     del found
     results = {}
     for name in originals:
-        results[name] = _StoredTensor(path, name, torch.bfloat16)[...].bfloat16()
+        results[name] = _ReadWhenIndexed(StoredTensor(path, name), torch.bfloat16)[...].bfloat16()
         assert resident("RssFile") - before < 16 * MEGABYTE
     assert all(torch.equal(results[name], original.bfloat16()) for name, original in originals.items())
     assert touched == sum(float(original.float().sum()) for original in originals.values())
@@ -57,6 +57,6 @@ def test_opening_reads_nothing_and_conversion_leaves_no_pages(form: str, tmp_pat
 def test_same_dtype_is_no_copy(form: str, tmp_path: Path) -> None:
     originals, path = stored_tensors(tmp_path, form)
     before = resident("RssAnon")
-    held = [_StoredTensor(path, name, torch.float16)[...] for name in originals]
+    held = [_ReadWhenIndexed(StoredTensor(path, name), torch.float16)[...] for name in originals]
     assert resident("RssAnon") - before < 16 * MEGABYTE
     assert all(torch.equal(tensor, originals[f"t{index}"]) for index, tensor in enumerate(held))

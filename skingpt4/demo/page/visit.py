@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from skingpt4.chat.conversation import Chat, Conversation
 from skingpt4.chat.notices import NO_ANSWER, better_picture, forgotten
-from skingpt4.demo.logs import LOGGER, places
 from skingpt4.demo.page import words
 from skingpt4.demo.page.line import Line, Place
 from skingpt4.engines.sampling import Sampling
 from skingpt4.errors import SkinGPTError
 from skingpt4.report.content import readable
 from skingpt4.report.red_flags import RedFlag, find_red_flags
+from skingpt4.web.logs import LOGGER, places
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -2,51 +2,36 @@
 
 from __future__ import annotations
 
-import errno
-import ipaddress
-import socket
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from skingpt4.errors import DeviceError, SettingsError
+from skingpt4.errors import SettingsError
+from skingpt4.web.address import LOOPBACK, Address, is_loopback
 
-LOOPBACK = "127.0.0.1"
-PORTS = range(7860, 7960)  # tried in turn where none is asked for
 SHARED = "*.gradio.live"  # where `--share` publishes
 
 
 @dataclass(frozen=True)
-class Access:
+class Access(Address):
     """Where the page listens and who may use it.
 
-    host: a name or an address of this computer; 0.0.0.0 or :: for all that it has. port: None takes the first free one
-    from 7860 on. accounts: passwords by user; none: whoever reaches the page uses it. root_path: "", or where a
-    reverse proxy shows the page: a path, "/skin", or better the address, "https://clinic.example/skin".
-    share: also published on the internet. Raises `SettingsError` for what cannot be.
+    accounts: passwords by user; none: whoever reaches the page uses it. root_path: "", or where a reverse proxy shows
+    the page: a path, "/skin", or better the address, "https://clinic.example/skin". share: also published on the
+    internet. Raises `SettingsError` for what cannot be.
     """
 
-    host: str = LOOPBACK
-    port: int | None = None
     accounts: dict[str, str] = field(default_factory=dict, repr=False)  # never in a log
     root_path: str = ""
     share: bool = False
 
     def __post_init__(self) -> None:
-        if not self.host.strip("[] "):
-            raise SettingsError("--host is empty. Give an address of this computer, or 0.0.0.0 for all that it has.")
-        if self.port is not None and not 0 <= self.port < 1 << 16:
-            raise SettingsError(f"--port is {self.port}; ports go from 1 to 65535.")
+        super().__post_init__()
         if self.root_path and not self.root_path.startswith("/") and not self.public_host:
             raise SettingsError(
                 f"--root-path is {self.root_path!r}; give a path as /skin, or an address as https://clinic.example/skin"
             )
-
-    @property
-    def address(self) -> str:
-        """The host without the brackets of an IPv6 address."""
-        return self.host.strip("[] ")
 
     @property
     def path(self) -> str:
@@ -71,19 +56,9 @@ class Access:
         return self.share or not all(map(is_loopback, filter(None, (self.address, self.public_host))))
 
     @property
-    def host_names(self) -> list[str]:
-        """The names and addresses that the page answers to. Any other name was made to lead here by somebody else."""
-        names = {"localhost", LOOPBACK, "::1", self.address, self.public_host} - {"", "0.0.0.0", "::"}
-        if not is_loopback(self.address):
-            names |= {socket.gethostname(), f"{socket.gethostname()}.local", *_own_addresses()}
-        if self.share:
-            names.add(SHARED)
-        return sorted(_in_url(name).lower() for name in names)
-
-    @property
-    def url_host(self) -> str:
-        """The host as it is shown to the user who starts the page."""
-        return _in_url(socket.gethostname() if self.address in ("0.0.0.0", "::") else self.address)
+    def names(self) -> set[str]:
+        """The names and addresses that lead to the page, also by way of others."""
+        return super().names | ({self.public_host} - {""}) | ({SHARED} if self.share else set())
 
 
 def access_of(
@@ -140,43 +115,3 @@ def accounts_of(auth: str) -> dict[str, str]:
     if not accounts:
         raise SettingsError(f"{given} holds no user:password.")
     return accounts
-
-
-def listen(access: Access) -> socket.socket:
-    """A socket that listens where `access` says. Raises `DeviceError` where it cannot."""
-    family = socket.AF_INET6 if ":" in access.address else socket.AF_INET
-    ports = PORTS if access.port is None else [access.port]
-    for port in ports:
-        try:
-            return socket.create_server((access.address, port), family=family)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                continue
-            if error.errno == errno.EACCES:
-                message = f"Port {port} may not be used by you; choose one from 1024 on with --port."
-            else:
-                message = f"{access.host} is no address of this computer; choose another with --host."
-            raise DeviceError(message) from error
-    tried = str(access.port) if access.port is not None else f"from {PORTS[0]} to {PORTS[-1]}"
-    raise DeviceError(f"Port {tried} of {access.host} is taken; choose another with --port.")
-
-
-def is_loopback(address: str) -> bool:
-    """Whether only this computer reaches it."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address.lower() == "localhost"
-
-
-def _own_addresses() -> set[str]:
-    """Addresses of this computer's network cards. No name server is asked."""
-    import psutil
-
-    cards = psutil.net_if_addrs().values()
-    found = {entry.address for card in cards for entry in card if entry.family in (socket.AF_INET, socket.AF_INET6)}
-    return {address for address in found if "%" not in address}  # fe80::1%eth0 stands in no browser's address
-
-
-def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from skingpt4.demo.server.access import Access
 from skingpt4.demo.server.headers import SafeHeaders
+from skingpt4.web.address import origin_host
 
 if TYPE_CHECKING:
     from starlette.middleware import Middleware
@@ -76,18 +77,11 @@ class SameOrigin:
 
     def _is_foreign(self, method: str, headers: Any) -> bool:
         origin = headers.get("origin")
-        if origin is not None and origin not in self._origins and _netloc(origin) != headers.get("host"):
+        if origin is not None and origin not in self._origins and origin_host(origin) != headers.get("host"):
             return True
         a_link = method == "GET" and headers.get("sec-fetch-mode") == "navigate"
         a_link = a_link and headers.get("sec-fetch-dest") == "document"
         return headers.get("sec-fetch-site") in ("cross-site", "same-site") and not a_link
-
-
-def _netloc(address: str) -> str | None:
-    try:
-        return urlsplit(address).netloc
-    except ValueError:  # http://[
-        return None
 
 
 class Accounts:
@@ -222,7 +216,7 @@ def _is_own(url: str, hosts: list[str]) -> bool:
 async def _read(receive: Receive) -> bytes | None:
     """A request's body, of one that is too long its begin; None where the line broke or was cut before its end.
 
-    `server/connections.py` cuts it where nothing more comes, so this does not wait for ever.
+    `web/connections.py` cuts it where nothing more comes, so this does not wait for ever.
     """
     body = b""
     while True:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from skingpt4.demo.logs import LOGGER, places
 from skingpt4.demo.page.words import FAULT
+from skingpt4.web.logs import LOGGER, places
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from skingpt4.demo.server.access import LOOPBACK, Access, listen
+from skingpt4.demo.server.access import Access
 from skingpt4.errors import DeviceError, SettingsError
 from skingpt4.settings import Settings
+from skingpt4.web.address import LOOPBACK, listen
+from skingpt4.web.process import fetch_nothing, prepare_process
 
 if TYPE_CHECKING:
     import socket
@@ -44,17 +46,14 @@ def launch(settings: Settings, access: Access | None = None) -> int:
     access = access or Access()
     if access.share:
         _ask_before_sharing()
-    os.umask(0o077)  # what is written from here on is for this user only
-    _keep_libraries_at_home()
+    prepare_process()
     with _ended_by_signals(), ExitStack() as stack:
         from skingpt4.chat.load import load_chat
-        from skingpt4.demo.logs import keep_out_of_logs
-        from skingpt4.demo.server.connections import allow_many_files
+        from skingpt4.web.logs import keep_out_of_logs
 
         print("Loading the model …", flush=True)
         chat = load_chat(settings)
         keep_out_of_logs()
-        allow_many_files()
         page = stack.enter_context(open_page(chat, settings, access))
         try:
             for line in _told(page, access):
@@ -100,10 +99,11 @@ def open_page(chat: Chat, settings: Settings, access: Access | None = None) -> O
 
     Raises `DeviceError` where nothing can listen there.
     """
-    _keep_libraries_at_home()
-    from skingpt4.demo.logs import hide_faults
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when it is imported
+    fetch_nothing()
     from skingpt4.demo.page.view import build_page
     from skingpt4.demo.page.words import FAULT
+    from skingpt4.demo.server.faults import hide_faults
     from skingpt4.demo.visitors.sessions import Sessions
     from skingpt4.demo.visitors.uploads import Uploads
 
@@ -159,16 +159,10 @@ def _application(page: Blocks, access: Access, sessions: Sessions, uploads: Uplo
 
 def _serve(app: FastAPI, page: Blocks, listening: socket.socket, stack: ExitStack) -> None:
     """Run the server in a thread until `stack` is closed."""
-    import uvicorn
+    from skingpt4.demo.visitors.uploads import UPLOAD_PATH
+    from skingpt4.web.server import server_of
 
-    from skingpt4.demo.server.connections import ACCEPTED_AT_ONCE, WAITING_TO_BE_ACCEPTED, ConnectionWithDeadlines
-
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app, log_config=None, access_log=False, server_header=False, ws="none", lifespan="on",
-            timeout_graceful_shutdown=CLOSING_SECONDS, http=ConnectionWithDeadlines, backlog=ACCEPTED_AT_ONCE,
-        )
-    )  # fmt: skip
+    server = server_of(app, UPLOAD_PATH, CLOSING_SECONDS)
     thread = threading.Thread(target=server.run, args=([listening],), name="page", daemon=True)
 
     def stop() -> None:
@@ -182,7 +176,6 @@ def _serve(app: FastAPI, page: Blocks, listening: socket.socket, stack: ExitStac
         if not thread.is_alive():
             raise DeviceError("The page could not be started; the lines above say where.")
         thread.join(0.01)
-    listening.listen(WAITING_TO_BE_ACCEPTED)  # uvicorn's `backlog` shortened this queue too
 
 
 def _told(page: OpenPage, access: Access) -> Iterator[str]:
@@ -217,12 +210,6 @@ def _published(page: OpenPage) -> Iterator[str]:
     finally:
         for tunnel in tunneling.CURRENT_TUNNELS:
             tunnel.kill()
-
-
-def _keep_libraries_at_home() -> None:
-    """Gradio and the libraries of the hub read these when they are imported."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]

@@ -8,6 +8,8 @@ import stat
 import tempfile
 from pathlib import Path
 
+from skingpt4.durable import locked
+
 NAMES = "skingpt4-page-"
 
 
@@ -23,7 +25,7 @@ class PrivateFolder:
         self._lock: int | None = None
         while True:
             self.path = Path(tempfile.mkdtemp(prefix=NAMES, dir=place))
-            self._lock = _locked(self.path)
+            self._lock = locked(self.path)
             if self.path.exists():  # else a server that started at this moment took it for a stale one
                 break
 
@@ -47,24 +49,9 @@ def _remove_stale(place: Path) -> None:
             status = folder.lstat()
             if os.name != "posix" or status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode):
                 continue
-            lock = _locked(folder)
+            lock = locked(folder)
         except OSError:  # its server runs, or another one is removing it
             continue
         shutil.rmtree(folder, ignore_errors=True)
         if lock is not None:
             os.close(lock)
-
-
-def _locked(folder: Path) -> int | None:
-    """A lock on a folder, which ends with the process however that ends. Raises `OSError` where another has it."""
-    if os.name != "posix":
-        return None
-    import fcntl
-
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(opened)
-        raise
-    return opened

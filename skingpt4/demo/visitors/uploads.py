@@ -14,10 +14,11 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from skingpt4.demo.visitors.decoding import Decoder
 from skingpt4.demo.visitors.private_folder import PrivateFolder
 from skingpt4.demo.visitors.sessions import VISITOR, SessionError, Sessions
 from skingpt4.errors import ImageError
+from skingpt4.web.connections import ARRIVING_SECONDS
+from skingpt4.web.decoding import Decoder
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -30,7 +31,6 @@ ARRIVING_BYTES = 200_000_000  # of all files that are on their way at one time
 VISITOR_UPLOADS = 2  # at one time
 WAITING_PICTURES = 8  # that have arrived and wait for those before them; one may take `DECODING_SECONDS`
 SILENT_SECONDS = 60.0  # a line on which nothing comes for so long is closed
-ARRIVING_SECONDS = 300.0  # for a whole file
 
 UPLOAD_PATH = re.compile(r"/gradio_api/upload/?$")
 FILE_PATH = re.compile(r"/gradio_api/file=(.*)", re.DOTALL)

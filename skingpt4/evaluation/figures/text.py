@@ -112,8 +112,8 @@ def bertscore_f1(answers: Sequence[str], references: Sequence[str], model: Path)
 
     require_encoder(model)
     try:
-        encoder = AutoModel.from_pretrained(model, local_files_only=True).eval()
-        tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
+        encoder = AutoModel.from_pretrained(model, local_files_only=True, trust_remote_code=False).eval()
+        tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise DataError(_no_model(model, str(error))) from error
     # RoBERTa's first place is the third. A tokenizer that was saved without its model's length knows none.

@@ -19,17 +19,18 @@ from torch import Tensor
 from skingpt4.errors import SettingsError, WeightsError
 from skingpt4.images import CLIP_MEAN, CLIP_STD
 from skingpt4.settings import ModelSettings, Settings
+from skingpt4.tokenizer import IMAGE_TOKEN
 from skingpt4.weights.build import build_model
 from skingpt4.weights.checkpoint import DecoderIdentity, require_decoder
 from skingpt4.weights.convert import LANGUAGE_MODEL, to_transformers
-from skingpt4.weights.decoder import decoder_config, empty_decoder
-from skingpt4.weights.export.decoder import SHARD_SIZE, decoder_tensors, save_tensors
+from skingpt4.weights.decoder import decoder_config, empty_decoder, vocabulary_names
+from skingpt4.weights.export.decoder import SHARD_SIZE, decoder_tensors, require_room, save_tensors
 from skingpt4.weights.export.projection import trained_projection
-from skingpt4.weights.export.tokenizer import IMAGE_TOKEN, export_tokenizer
+from skingpt4.weights.export.tokenizer import export_tokenizer
 from skingpt4.weights.files import some, weights_path
 
 if TYPE_CHECKING:
-    from transformers import Blip2Config, PretrainedConfig, PreTrainedTokenizerBase
+    from transformers import Blip2Config, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
     from skingpt4.processor import Processor
 
@@ -57,8 +58,10 @@ def write_transformers(settings: Settings, folder: Path, shard_size: str = SHARD
     tokenizer = export_tokenizer(directory, processor.chat_template, processor.tokenizer)
     image_token = int(tokenizer.convert_tokens_to_ids(IMAGE_TOKEN))
 
-    text_config, decoder = decoder_config(directory), decoder_tensors(directory)
-    identity = make_room(decoder, text_config, directory, image_token)
+    text_config = decoder_config(directory)
+    empty = empty_decoder(text_config, directory)
+    decoder = decoder_tensors(directory, empty)
+    identity = make_room(decoder, text_config, empty, image_token)
     require_decoder(checkpoint, identity)
     tensors = {name: narrowed(tensor) for name, tensor in to_transformers(model.state_dict()).items()}
     tensors |= {f"{LANGUAGE_MODEL}{name}": tensor for name, tensor in decoder.items()}
@@ -67,6 +70,7 @@ def write_transformers(settings: Settings, folder: Path, shard_size: str = SHARD
     _require_all(config, tensors)
 
     folder.mkdir(parents=True, exist_ok=True)
+    require_room(tensors.values(), folder)
     config.save_pretrained(folder)
     _generation_config(processor, tokenizer, image_token).save_pretrained(folder)
     _processor(processor, tokenizer).save_pretrained(folder)
@@ -110,26 +114,23 @@ def blip2_config(
 
 
 def make_room(
-    tensors: dict[str, Tensor], config: PretrainedConfig, directory: Path, image_token: int
+    tensors: dict[str, Tensor], config: PretrainedConfig, empty: PreTrainedModel, image_token: int
 ) -> DecoderIdentity:
     """Give embedding and head rows up to the placeholder's where they lack it; returns the decoder's identity before.
+    config: the decoder's, which is told. empty: that decoder, without values.
 
     No row of the head is never likely, so it is a copy of the last one, whose token is the rarest of a vocabulary (or
     never used). Of the two, both as likely, the first is taken where the likeliest is wanted.
     """
-    empty = empty_decoder(config, directory)
-    embedding, head = empty.get_input_embeddings().weight, empty.get_output_embeddings()
-    parameters = dict(empty.named_parameters(remove_duplicate=False))
-    wide = {id(embedding), *(id(own) for own in head.parameters())}
-    of_vocabulary = {name for name, own in parameters.items() if id(own) in wide}
-    name_of_embedding = next(name for name, own in parameters.items() if own is embedding)
+    embedding = empty.get_input_embeddings().weight
+    name_of_embedding = next(name for name, own in empty.named_parameters() if own is embedding)
     if name_of_embedding not in tensors:
-        raise WeightsError(f"{directory} holds no {name_of_embedding}; it has {some(tensors)}.")
+        raise WeightsError(f"The decoder's files hold no {name_of_embedding}; they have {some(tensors)}.")
     identity = DecoderIdentity.of_embedding(tensors[name_of_embedding])
     config.dtype = config.dtype or tensors[name_of_embedding].dtype
     rows = embedding.shape[0]
     if image_token >= rows:
-        for name in of_vocabulary & tensors.keys():
+        for name in vocabulary_names(empty) & tensors.keys():
             tensors[name] = torch.cat([tensors[name], *[tensors[name][-1:]] * (image_token + 1 - rows)])
         config.vocab_size = image_token + 1
     return identity

@@ -114,9 +114,8 @@ def write_card(
     usage = _USAGE[form]
     if form == "transformers":
         generation = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
-        usage = usage.replace("STOP", generation["stop_strings"][0]).replace(
-            "ID", str(generation["suppress_tokens"][0])
-        )
+        usage = usage.replace("ID", str(generation["suppress_tokens"][0]))
+        usage = usage.replace('"STOP"', json.dumps(generation["stop_strings"][0], ensure_ascii=False))
     data = ModelCardData(
         model_name=name,
         language="en",

@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING
 
 from skingpt4.errors import WeightsError
 from skingpt4.prompts import IMAGE_CLOSE, IMAGE_OPEN, ImageSlot, Template, Turn, encode_turns
-from skingpt4.tokenizer import BEGIN, END, SentencePieceTokenizer, Tokenizer
+from skingpt4.tokenizer import BEGIN, END, IMAGE_TOKEN, SentencePieceTokenizer, Tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-IMAGE_TOKEN = "<image>"
 
 # `prompts.render` and `prompts.plain`: images before a question's words, marks taken out of what people typed.
 CHAT_TEMPLATE = """\
@@ -56,6 +54,7 @@ PROBES: tuple[tuple[Turn, ...], ...] = (
     (Turn("What could this be?", images=1),),
     (Turn("What could this be?", images=1, reply="It could be psoriasis."), Turn("How sure  are you?\n\t(0-100 %)")),
     (Turn("Qu'est-ce que c'est ? 皮膚 😀 <b>x</b>", images=2), Turn("", reply="é#"), Turn("a   b")),
+    (Turn("２ ﬁ ½\u00a0e\u0301 ™"),),  # what a tokenizer that normalises Unicode would change
 )
 
 
@@ -128,7 +127,9 @@ def _from_sentencepiece(directory: Path) -> PreTrainedTokenizerBase:
 def _of_decoder(directory: Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(directory), local_files_only=True)
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        str(directory), local_files_only=True, trust_remote_code=False
+    )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer

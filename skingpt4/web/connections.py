@@ -5,37 +5,24 @@ to take a connection; without limits a few hundred silent ones leave no room for
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from contextlib import suppress
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from skingpt4.demo.visitors.uploads import UPLOAD_PATH
+from skingpt4.web.process import OPEN_FILES
 
 HEAD_SECONDS = 10.0  # for the whole head of a request, from the connection's begin or the last answer's end
-BODY_SECONDS = 60.0  # for a request's body; of a photograph, for its next bytes: `visitors/uploads.py` limits the whole
+BODY_SECONDS = 60.0  # for a request's body; of a photograph, for its next bytes
+ARRIVING_SECONDS = 300.0  # for a whole photograph; kept by those who read it
 READ_SECONDS = 30.0  # for a client to take what waits of an answer, some 100 KB
 UNREAD_BYTES = 128 << 10  # of an answer, in the kernel, which would take megabytes for each connection
-OPEN_FILES = 8192  # more than visitors need; where there is no limit at all, some libraries loop over all numbers
 OWN_FILES = 128  # of them for anything but connections: files that are read, and those accepted but not counted yet
 ACCEPTED_AT_ONCE = 16  # asyncio goes on for as many after files ran out, and logs each one that fails
-WAITING_TO_BE_ACCEPTED = 1024  # in the kernel
 
 HEAD, BODY, READING, NOTHING = "head", "body", "reading", ""
 MAKE_ROOM = (HEAD, BODY, READING, NOTHING)  # who goes first
-
-
-def allow_many_files() -> None:
-    """Connections are files; the limit that a process starts with is often 1024, and may be raised by itself."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(OSError, ValueError):  # macOS allows fewer than it says
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def most_connections() -> int:
@@ -58,6 +45,7 @@ class ConnectionWithDeadlines(H11Protocol):
     waited longest for its request, else that which has had its answer longest.
     """
 
+    photograph_paths: re.Pattern[str]
     _awaited = NOTHING
     _since = 0.0
     _unsent = 0
@@ -108,7 +96,7 @@ class ConnectionWithDeadlines(H11Protocol):
 
     @property
     def _brings_a_photograph(self) -> bool:
-        return UPLOAD_PATH.search(self.cycle.scope["path"]) is not None
+        return self.photograph_paths.search(self.cycle.scope["path"]) is not None
 
     def _wait(self) -> None:
         seconds = {HEAD: HEAD_SECONDS, BODY: BODY_SECONDS, READING: READ_SECONDS}[self._awaited]

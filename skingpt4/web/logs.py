@@ -1,4 +1,4 @@
-"""What is logged while the page is open: where a fault happened, never what a visitor gave.
+"""What is logged while others are served: where a fault happened, never what a visitor or a client gave.
 
 Messages of exceptions hold file names, questions and values; a place in the code does not.
 """
@@ -11,10 +11,6 @@ import threading
 import traceback
 import warnings
 from time import monotonic
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from gradio import Blocks
 
 LOGGER = logging.getLogger(__name__)
 REPEATED_AFTER_SECONDS = 60  # a line that is equal to one that was logged
@@ -78,24 +74,3 @@ def keep_out_of_logs() -> None:
     warnings.simplefilter("ignore")  # those of pydicom quote what stands in the file
     threading.excepthook = lambda fault: LOGGER.error(places(fault.exc_value))
     sys.unraisablehook = lambda fault: LOGGER.error(places(fault.exc_value))
-
-
-def hide_faults(page: Blocks, told: str) -> None:
-    """Gradio prints the whole message of a fault in a handler, or in a value's way to it. Here only its place is
-    logged, and the visitor is told these plain words.
-    """
-    import gradio as gr
-
-    process = page.process_api
-
-    async def process_api(*values: Any, **named: Any) -> Any:
-        try:
-            return await process(*values, **named)
-        except gr.Error as meant:
-            meant.print_exception = False
-            raise
-        except Exception as error:
-            LOGGER.error(places(error))
-            raise gr.Error(told, print_exception=False) from None
-
-    page.process_api = process_api  # type: ignore[method-assign]  # this page alone; Gradio has no hook here

@@ -1,6 +1,6 @@
-"""Decoding of visitors' pictures in a process of its own: a picture that was made to do harm ends that process only.
+"""Decoding of strangers' pictures in a process of its own: a picture that was made to do harm ends that process only.
 
-A decoder may crash, run for minutes or take any memory; here that is told to the visitor who sent the picture.
+A decoder may crash, run for minutes or take any memory; here that is told to whoever sent the picture.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from skingpt4.demo.logs import LOGGER, places
 from skingpt4.errors import ImageError
 from skingpt4.images import open_image
+from skingpt4.web.logs import LOGGER, places
 
 LONGEST_SIDE_PX = 2048  # of what is kept; the model looks at fewer
 LONGEST_RATIO = 100  # of the sides; made smaller, a longer strip would be less than 20 pixels wide
