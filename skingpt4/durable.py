@@ -1,5 +1,5 @@
 """Files and folders that are there whole or not at all, whenever the process is killed or the machine loses power; and
-folders that one process has for itself.
+what one process has for itself.
 """
 
 from __future__ import annotations
@@ -58,21 +58,39 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def locked(folder: Path) -> int | None:
-    """A lock on a folder, which ends with the process however that ends, or with `os.close`; None where this is no
-    Unix. Raises `BlockingIOError` where another has it, another `OSError` where the file system knows no locks.
+def locked(path: Path) -> int | None:
+    """A lock on a file or folder, which ends with the process however that ends, or with `os.close`; None where this
+    is no Unix. Raises `BlockingIOError` where another has it, another `OSError` where the file system knows no locks.
     """
     if os.name != "posix":
         return None
     import fcntl
 
-    opened = os.open(folder, os.O_RDONLY)
+    opened = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(opened)
         raise
     return opened
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """While the block runs, no other process's `alone` runs on this file or folder. Raises `BlockingIOError` where one
+    does. A file system that knows no locks holds nobody off.
+    """
+    try:
+        lock = locked(path)
+    except BlockingIOError:
+        raise
+    except OSError:
+        lock = None
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
 
 
 def _sync(path: Path) -> None:

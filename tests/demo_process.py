@@ -125,7 +125,7 @@ def started(home: Path, *arguments: str, environment: Mapping[str, str] = {}) ->
                 process.kill()  # a program that hangs must not hang the tests
 
 
-def until(true: Callable[[], bool], seconds: float = 10) -> bool:
+def until(true: Callable[[], bool], seconds: float = 30) -> bool:
     """Whether something becomes true in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from skingpt4.durable import PARTIAL, locked, replacing
+from skingpt4.durable import PARTIAL, alone, replacing
 from skingpt4.errors import DataError
 
 if TYPE_CHECKING:
@@ -97,21 +96,18 @@ def held(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_be_written(folder, error) from error
-    try:
-        lock = locked(folder)
-    except BlockingIOError as error:
-        raise DataError(
-            f"Another call is writing to {folder} at this moment. Wait for its end, or name another --out."
-        ) from error
-    except OSError:
-        lock = None  # this file system knows no locks
-    try:
-        yield
-    finally:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-        if lock is not None:
-            os.close(lock)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(alone(folder))
+        except BlockingIOError as error:
+            raise DataError(
+                f"Another call is writing to {folder} at this moment. Wait for its end, or name another --out."
+            ) from error
+        try:
+            yield
+        finally:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def done_numbers(folder: Path) -> np.ndarray:

@@ -14,13 +14,13 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from http.client import REQUESTED_RANGE_NOT_SATISFIABLE
 from pathlib import Path
 
-from skingpt4.durable import locked
+from skingpt4.durable import alone
 from skingpt4.errors import WeightsError
 from skingpt4.weights.catalogue import Published
 from skingpt4.weights.files import what_it_is
@@ -165,19 +165,14 @@ def _fetch_rest(file: RemoteFile, part: Path, on_hub: bool) -> None:
 @contextmanager
 def _alone(part: Path) -> Iterator[None]:
     """Raises `WeightsError` where another process is fetching into this file."""
-    try:
-        lock = locked(part)
-    except BlockingIOError as error:
-        raise WeightsError(
-            f"{part} is being written by another process at this moment. Wait for its end, then call again."
-        ) from error
-    except OSError:
-        lock = None  # a file system that knows no locks
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(alone(part))
+        except BlockingIOError as error:
+            raise WeightsError(
+                f"{part} is being written by another process at this moment. Wait for its end, then call again."
+            ) from error
         yield
-    finally:
-        if lock is not None:
-            os.close(lock)
 
 
 def _require_right(part: Path, file: RemoteFile) -> None:

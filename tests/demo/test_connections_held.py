@@ -91,22 +91,37 @@ def test_the_silent_make_room_for_who_asks(page: OpenPage, monkeypatch: pytest.M
             closed_after(lines[-1], within=2)
 
 
+def taken_connections(monkeypatch: pytest.MonkeyPatch) -> list[connections.ConnectionWithDeadlines]:
+    """Every connection that is made from here on, once it is."""
+    taken: list[connections.ConnectionWithDeadlines] = []
+    made = connections.ConnectionWithDeadlines.connection_made
+
+    def connection_made(self: connections.ConnectionWithDeadlines, transport: Any) -> None:
+        made(self, transport)
+        taken.append(self)
+
+    monkeypatch.setattr(connections.ConnectionWithDeadlines, "connection_made", connection_made)
+    return taken
+
+
 @pytest.mark.parametrize("awaited", [connections.BODY, connections.NOTHING])
 def test_when_nobody_is_silent_the_oldest_makes_room(
     page: OpenPage, awaited: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "BODY_SECONDS", 60.0)
+    for name in ("HEAD_SECONDS", "BODY_SECONDS"):
+        monkeypatch.setattr(connections, name, 60.0)
     monkeypatch.setattr(connections, "most_connections", lambda: 20)
     monkeypatch.setattr(sessions_module, "VISITOR_STREAMS", 100)
     request = CALL + b"900000\r\n\r\n{"
+    taken = taken_connections(monkeypatch)
     with ExitStack() as stack:
-        lines = [stack.enter_context(socket.create_connection(("127.0.0.1", page.port))) for _ in range(20)]
-        for number, line in enumerate(lines):
+        lines = []
+        for number in range(20):
+            lines.append(stack.enter_context(socket.create_connection(("127.0.0.1", page.port))))
             if awaited == connections.NOTHING:
                 request = f"GET /gradio_api/heartbeat/{awaited}{number} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-            line.sendall(request)
-            time.sleep(0.02)
-        time.sleep(0.5)
+            lines[-1].sendall(request)
+            assert until(lambda: [each._awaited for each in taken] == [awaited] * len(lines))
         assert httpx.get(page.local_url, trust_env=False, timeout=5).status_code == 200
         assert closed_after(lines[0]) < 4
         with pytest.raises(TimeoutError):
