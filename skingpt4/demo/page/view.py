@@ -120,7 +120,8 @@ class Handlers:
     def _begin(self, request: gr.Request, take: Callable[[], Image], said: str, alt: str) -> Iterator[Shown]:
         visit = self.visit(request)
         show = partial(photograph_url, self.sessions, request)
-        yield from self._steps(visit, visit.look(take, show, said, alt), box=True)
+        # Whoever types as soon as the box is there keeps it: the last step comes twice, once as the event's end.
+        yield from self._steps(visit, visit.look(take, show, said, alt), box=False)
 
     def ask(self, request: gr.Request, question: object, *numbers: object) -> Iterator[Shown]:
         visit = self.visit(request)
@@ -131,18 +132,20 @@ class Handlers:
     def _asking(self, prompt: str) -> Callable[..., Iterator[Shown]]:
         def ask(request: gr.Request, *numbers: object) -> Iterator[Shown]:
             visit = self.visit(request)
-            yield from self._sampled(visit, numbers, lambda sampling: visit.ask(prompt, sampling))
+            yield from self._sampled(visit, numbers, lambda sampling: visit.ask(prompt, sampling), box=is_new(visit))
 
         return ask
 
     def report(self, request: gr.Request, *numbers: object) -> Iterator[Shown]:
         visit = self.visit(request)
         hand_out = partial(report_urls, self.sessions, request)
-        yield from self._sampled(visit, numbers, lambda sampling: visit.make_report(self.settings, sampling, hand_out))
+        yield from self._sampled(
+            visit, numbers, lambda sampling: visit.make_report(self.settings, sampling, hand_out), is_new(visit)
+        )
 
     def heatmap(self, request: gr.Request) -> Iterator[Shown]:
         visit = self.visit(request)
-        yield from self._steps(visit, visit.look_closer(partial(heatmap_url, self.sessions, request)))
+        yield from self._steps(visit, visit.look_closer(partial(heatmap_url, self.sessions, request)), is_new(visit))
 
     def stop(self, request: gr.Request) -> None:
         visit = self.sessions.held(request)
@@ -177,18 +180,18 @@ class Handlers:
         return forget
 
     def _sampled(
-        self, visit: Visit, numbers: Sequence[object], work: Callable[[Sampling], Iterator[None]], box: bool = False
+        self, visit: Visit, numbers: Sequence[object], work: Callable[[Sampling], Iterator[None]], box: bool
     ) -> Iterator[Shown]:
         """The steps of `work`, or what is wrong with the numbers. box: as of `_steps`."""
         try:
             sampling = sampling_of(numbers)
         except SettingsError as error:
             visit.refuse(str(error))
-            yield self.shown(visit)
+            yield self.shown(visit, box=is_new(visit))
             return
         yield from self._steps(visit, work(sampling), box)
 
-    def _steps(self, visit: Visit, steps: Iterator[None], box: bool = False) -> Iterator[Shown]:
+    def _steps(self, visit: Visit, steps: Iterator[None], box: bool) -> Iterator[Shown]:
         """box: whether these steps say what stands in the box for questions; others leave alone what is typed there."""
         for _ in steps:
             if not visit.left:
@@ -228,3 +231,8 @@ class Handlers:
             w.show_heatmap: gr.update(interactive=free),
             w.heatmap: gr.update(value=panels.heatmap(visit.heatmap), visible=bool(visit.heatmap.url)),
         }
+
+
+def is_new(visit: Visit) -> bool:
+    """Whether nothing of the page is known any more (it was idle too long); then nothing stays in its box either."""
+    return visit.conversation is None

@@ -97,7 +97,6 @@ class Visit:
             self.picture, self.conversation = picture, conversation
             self.messages, self.flags, self.files, self.status, self.draft = [], [], {}, "", ""
             tell(said)
-        yield
 
     def ask(self, question: str, sampling: Sampling) -> Iterator[None]:
         """Answer a question; `messages` grow."""
@@ -127,7 +126,6 @@ class Visit:
         self._look_for_flags()
         if len(self.flags) > known:
             self._tell(words.SEE_FLAGS)
-        yield
 
     def make_report(
         self, settings: Settings, sampling: Sampling, hand_out: Callable[[Report], dict[str, str]]
@@ -150,7 +148,6 @@ class Visit:
                         self._tell(words.REPORT_READY)
                     elif self._told(words.section_of(step.section, step.sections)):
                         yield
-        yield
 
     def look_closer(self, show: Callable[[Image], str]) -> Iterator[None]:
         """Make the heat-map; `show` makes it a URL."""
@@ -163,7 +160,6 @@ class Visit:
             overlay = heatmap(self._chat, self.picture)
             self.heatmap = Shown(show(overlay), words.HEATMAP_ALT) if overlay is not None else Shown()
             self._tell(words.SEE_HEATMAP if overlay is not None else words.NO_HEATMAP)
-        yield
 
     def refuse(self, text: str) -> None:
         """Tell what was wrong with something that was asked for."""
