@@ -38,13 +38,13 @@ quickstart: $(RUN_STAMP)
 	$(BIN)/skingpt4 quickstart
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m "not very_slow"
+	$(call run_tests,$(BIN)/python,-m "not very_slow")
 
 test-slow: $(TEST_STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m very_slow
+	$(call run_tests,$(BIN)/python,-m very_slow)
 
 test-v100-stack: $(V100_STAMP)
-	OMP_NUM_THREADS=1 $(V100_VENV)/bin/python $(PYTEST) -m "not slow and not very_slow" $(NOT_OF_TORCH:%=--ignore=%)
+	$(call run_tests,$(V100_VENV)/bin/python,-m "not slow and not very_slow" $(NOT_OF_TORCH:%=--ignore=%))
 
 docs: $(TEST_STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
@@ -65,6 +65,13 @@ format: $(TEST_STAMP)
 clean:
 	rm -rf $(VENV) $(V100_VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find skingpt4 tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Browsers, sockets and processes on a machine that others use too: what failed beside the others is tried once more, one
+# after the other. A fault fails again; what does not is shown as failed above, and is a test to mend.
+define run_tests
+OMP_NUM_THREADS=1 $(1) $(PYTEST) $(2) || { echo "Once more, by itself, what failed:" && \
+	OMP_NUM_THREADS=1 $(1) -m pytest -q --last-failed --last-failed-no-failures none $(2); }
+endef
 
 # An environment that was left half made is made again.
 define make_venv

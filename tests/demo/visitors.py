@@ -25,7 +25,7 @@ class Tab:
     """One open tab. browser: the HTTP client with the cookies, which several tabs may share."""
 
     def __init__(self, url: str, browser: httpx.Client | None = None):
-        self.browser = browser or httpx.Client(base_url=url, trust_env=False, timeout=60)
+        self.browser = browser or httpx.Client(base_url=url, trust_env=False, timeout=180)
         self.page = uuid.uuid4().hex
         self.browser.get("/", headers={"accept": "text/html"}).raise_for_status()
         public = [
