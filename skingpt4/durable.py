@@ -76,14 +76,14 @@ def locked(path: Path) -> int | None:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """While the block runs, no other process's `alone` runs on this file or folder. Raises `BlockingIOError` where one
-    does. A file system that knows no locks holds nobody off.
+def alone(path: Path, otherwise: Exception) -> Iterator[None]:
+    """While the block runs, no other process's `alone` runs on this file or folder. Raises `otherwise` where one does.
+    A file system that knows no locks holds nobody off.
     """
     try:
         lock = locked(path)
-    except BlockingIOError:
-        raise
+    except BlockingIOError as error:
+        raise otherwise from error
     except OSError:
         lock = None
     try:

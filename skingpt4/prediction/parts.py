@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -96,13 +96,8 @@ def held(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_be_written(folder, error) from error
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(alone(folder))
-        except BlockingIOError as error:
-            raise DataError(
-                f"Another call is writing to {folder} at this moment. Wait for its end, or name another --out."
-            ) from error
+    busy = DataError(f"Another call is writing to {folder} at this moment. Wait for its end, or name another --out.")
+    with alone(folder, busy):
         try:
             yield
         finally:

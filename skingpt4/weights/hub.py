@@ -9,17 +9,17 @@ that the 10 GB shard of a 13B decoder begins anew. Here the bytes go to `NAME.pa
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from http.client import REQUESTED_RANGE_NOT_SATISFIABLE
 from pathlib import Path
 
+from skingpt4.data.records import file_sha256
 from skingpt4.durable import alone
 from skingpt4.errors import WeightsError
 from skingpt4.weights.catalogue import Published
@@ -129,7 +129,10 @@ def _fetch(file: RemoteFile, path: Path, on_hub: bool) -> None:
         return
     part = _part(path)
     part.touch()
-    with _alone(part):
+    busy = WeightsError(
+        f"{part} is being written by another process at this moment. Wait for its end, then call again."
+    )
+    with alone(part, busy):
         _fetch_rest(file, part, on_hub)
         _require_right(part, file)
         part.replace(path)
@@ -162,22 +165,9 @@ def _fetch_rest(file: RemoteFile, part: Path, on_hub: bool) -> None:
         os.fsync(opened.fileno())
 
 
-@contextmanager
-def _alone(part: Path) -> Iterator[None]:
-    """Raises `WeightsError` where another process is fetching into this file."""
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(alone(part))
-        except BlockingIOError as error:
-            raise WeightsError(
-                f"{part} is being written by another process at this moment. Wait for its end, then call again."
-            ) from error
-        yield
-
-
 def _require_right(part: Path, file: RemoteFile) -> None:
     """Raise `WeightsError`, and delete the file, where it is not what was published."""
-    found = _sha256(part) if file.sha256 else ""
+    found = file_sha256(part) if file.sha256 else ""
     wrong = f"its SHA-256 is {found}, and {file.sha256} was published" if found != file.sha256 else ""
     if file.name.endswith(NO_TEXT):
         wrong = what_it_is(part) or wrong  # what a log-in page or "too many downloads" looks like
@@ -186,14 +176,6 @@ def _require_right(part: Path, file: RemoteFile) -> None:
         raise WeightsError(
             f"{file.url} gave something else than {file.name}: {wrong}. It was deleted; try again later."
         )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _part(path: Path) -> Path:
